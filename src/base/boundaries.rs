@@ -1,0 +1,219 @@
+//! Boundaries: one bit per token, set where a word or a masking unit starts.
+//! Packed as Arrow packs booleans (least significant bit first), so a plane of a
+//! shard is read in place. 0.125 bytes a token.
+
+/// An owned, growing plane of bits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Boundaries {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Boundaries {
+    /// No bits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `len` bits, all `value`.
+    pub fn filled(len: usize, value: bool) -> Self {
+        let mut bytes = vec![if value { u8::MAX } else { 0 }; len.div_ceil(8)];
+        if let Some(last) = bytes.last_mut()
+            && len % 8 != 0
+        {
+            *last &= (1 << (len % 8)) - 1;
+        }
+        Self { bytes, len }
+    }
+
+    /// Number of bits.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends one bit.
+    #[inline]
+    pub fn push(&mut self, value: bool) {
+        if self.len.is_multiple_of(8) {
+            self.bytes.push(0);
+        }
+        if value {
+            let last = self.bytes.len() - 1;
+            self.bytes[last] |= 1 << (self.len % 8);
+        }
+        self.len += 1;
+    }
+
+    /// Sets bit `index`; panics beyond the end.
+    #[inline]
+    pub fn set(&mut self, index: usize, value: bool) {
+        assert!(index < self.len, "bit {index} of {}", self.len);
+        if value {
+            self.bytes[index / 8] |= 1 << (index % 8);
+        } else {
+            self.bytes[index / 8] &= !(1 << (index % 8));
+        }
+    }
+
+    /// Appends all bits of `other`.
+    pub fn extend(&mut self, other: BoundarySlice<'_>) {
+        for index in 0..other.len() {
+            self.push(other.get(index));
+        }
+    }
+
+    /// Forgets all bits, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.len = 0;
+    }
+
+    /// All bits, borrowed.
+    pub fn as_slice(&self) -> BoundarySlice<'_> {
+        BoundarySlice {
+            bytes: &self.bytes,
+            offset: 0,
+            len: self.len,
+        }
+    }
+
+    /// The packed bytes; bits beyond the length are zero.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl FromIterator<bool> for Boundaries {
+    fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
+        let mut out = Self::new();
+        bits.into_iter().for_each(|bit| out.push(bit));
+        out
+    }
+}
+
+/// A borrowed run of bits that may start inside a byte.
+#[derive(Debug, Clone, Copy)]
+pub struct BoundarySlice<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    len: usize,
+}
+
+impl<'a> BoundarySlice<'a> {
+    /// `len` bits of `bytes` from bit `offset` on; panics where the bytes end before.
+    pub fn new(bytes: &'a [u8], offset: usize, len: usize) -> Self {
+        assert!(
+            offset + len <= bytes.len() * 8,
+            "{offset} + {len} bits in {} bytes",
+            bytes.len()
+        );
+        Self { bytes, offset, len }
+    }
+
+    /// Number of bits.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bit at `index`; panics beyond the end.
+    #[inline]
+    pub fn get(&self, index: usize) -> bool {
+        assert!(index < self.len, "bit {index} of {}", self.len);
+        let bit = self.offset + index;
+        self.bytes[bit / 8] >> (bit % 8) & 1 == 1
+    }
+
+    /// The bits `range`.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> BoundarySlice<'a> {
+        assert!(range.start <= range.end && range.end <= self.len);
+        Self {
+            bytes: self.bytes,
+            offset: self.offset + range.start,
+            len: range.len(),
+        }
+    }
+
+    /// All bits in order.
+    pub fn iter(self) -> impl Iterator<Item = bool> + 'a {
+        (0..self.len).map(move |index| {
+            let bit = self.offset + index;
+            self.bytes[bit / 8] >> (bit % 8) & 1 == 1
+        })
+    }
+
+    /// Number of set bits.
+    pub fn count(&self) -> usize {
+        self.iter().filter(|&bit| bit).count()
+    }
+
+    /// The runs that set bits open: each begins at a set bit (the first at 0, set
+    /// or not) and ends before the next one. Together they cover all positions.
+    pub fn runs(self) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            if start >= self.len {
+                return None;
+            }
+            let mut end = start + 1;
+            while end < self.len && !self.get(end) {
+                end += 1;
+            }
+            let run = start..end;
+            start = end;
+            Some(run)
+        })
+    }
+}
+
+impl PartialEq for BoundarySlice<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bits_come_back_and_runs_cover_all(bits in prop::collection::vec(any::<bool>(), 0..200), cut in 0usize..200) {
+            let plane: Boundaries = bits.iter().copied().collect();
+            prop_assert_eq!(plane.len(), bits.len());
+            prop_assert!(plane.as_slice().iter().eq(bits.iter().copied()));
+            let cut = cut.min(bits.len());
+            let tail = plane.as_slice().slice(cut..bits.len());
+            prop_assert!(tail.iter().eq(bits[cut..].iter().copied()));
+            prop_assert_eq!(tail.count(), bits[cut..].iter().filter(|&&b| b).count());
+            let runs: Vec<_> = tail.runs().collect();
+            let mut at = 0;
+            for run in &runs {
+                prop_assert_eq!(run.start, at);
+                prop_assert!(run.start == 0 || tail.get(run.start));
+                prop_assert!((run.start + 1..run.end).all(|i| !tail.get(i)));
+                at = run.end;
+            }
+            prop_assert_eq!(at, tail.len());
+        }
+    }
+
+    #[test]
+    fn filled_has_no_stray_bits() {
+        for len in 0..20 {
+            let plane = Boundaries::filled(len, true);
+            assert_eq!(plane.as_slice().count(), len);
+            assert_eq!(plane, (0..len).map(|_| true).collect());
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Layer 5, batches: rows from documents, their order, masks on them, prefetch and
+//! resume.
+
+pub mod batch;
+
+pub use batch::{Batch, Position, Realised};

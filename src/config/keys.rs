@@ -1,0 +1,216 @@
+//! From TOML and `--set key=value` to a configuration: unknown keys are refused
+//! with the nearest known one. The known keys are read from the JSON Schema, so
+//! there is one list of keys, the structures themselves.
+
+use crate::base::error::{Error, Result};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Refuses a share outside 0 to 1.
+pub fn check_share(key: &str, share: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&share) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        key,
+        share.to_string(),
+        "a share from 0 to 1",
+        "write 40 % as 0.4",
+    ))
+}
+
+/// Refuses record batches too small to compress or too large to map.
+pub fn check_batch_tokens(key: &str, tokens: u32) -> Result<()> {
+    if (256..=1 << 24).contains(&tokens) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        key,
+        tokens.to_string(),
+        "256 to 16777216 tokens",
+        "65536 suits most corpora",
+    ))
+}
+
+/// Reads a configuration from the TOML `text` of `place`, with `overrides` of the
+/// form `table.key=value` on top; a value is TOML, or a bare string.
+pub fn from_toml<T: DeserializeOwned + JsonSchema>(
+    place: &str,
+    text: &str,
+    overrides: &[String],
+) -> Result<T> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+        Error::usage(
+            place,
+            error.to_string().trim_end().to_owned(),
+            "valid TOML",
+            "correct the line",
+        )
+    })?;
+    for assignment in overrides {
+        apply(&mut table, assignment)?;
+    }
+    from_table(place, table)
+}
+
+/// Reads a configuration from a TOML table; see [`from_toml`].
+pub fn from_table<T: DeserializeOwned + JsonSchema>(place: &str, table: toml::Table) -> Result<T> {
+    let schema = serde_json::to_value(schemars::schema_for!(T))
+        .map_err(|error| Error::library("schema of the configuration", error))?;
+    refuse_unknown_keys(place, &schema, &schema, &table, "")?;
+    table.try_into().map_err(|error: toml::de::Error| {
+        Error::usage(
+            place,
+            error.to_string().trim_end().to_owned(),
+            "a value of the kind that the key takes",
+            "see --help of the stage, or schemas/pipeline.schema.json",
+        )
+    })
+}
+
+/// Sets `table.key=value` in `table`.
+pub fn apply(table: &mut toml::Table, assignment: &str) -> Result<()> {
+    let Some((path, value)) = assignment.split_once('=') else {
+        return Err(Error::usage(
+            "--set",
+            format!("{assignment:?}"),
+            "key=value",
+            "write for example --set train.steps=500",
+        ));
+    };
+    let value = value.trim();
+    let value = format!("value = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut keys: Vec<&str> = path.trim().split('.').collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut at = table;
+    for key in keys {
+        at = at
+            .entry(key)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| {
+                Error::usage(
+                    "--set",
+                    format!("{path}, where {key} is a value"),
+                    "a table before each dot",
+                    "see the pipeline's TOML for its tables",
+                )
+            })?;
+    }
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+fn refuse_unknown_keys(
+    place: &str,
+    root: &Value,
+    schema: &Value,
+    table: &toml::Table,
+    path: &str,
+) -> Result<()> {
+    let schema = resolve(root, schema);
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return Ok(());
+    };
+    for (key, value) in table {
+        let full = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        let Some(property) = properties.get(key) else {
+            let nearest = properties.keys().max_by(|a, b| {
+                strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
+            });
+            let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+            return Err(Error::usage(
+                format!("{place}, key {full}"),
+                "an unknown key",
+                format!("one of {}", known.join(", ")),
+                match nearest {
+                    Some(nearest) => format!("did you mean {nearest}?"),
+                    None => "take it out".into(),
+                },
+            ));
+        };
+        if let toml::Value::Table(inner) = value {
+            refuse_unknown_keys(place, root, property, inner, &full)?;
+        }
+    }
+    Ok(())
+}
+
+/// Follows `$ref` and looks through `Option`'s `anyOf`.
+pub fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    if let Some(reference) = schema.get("$ref").and_then(Value::as_str)
+        && let Some(target) = root.pointer(reference.trim_start_matches('#'))
+    {
+        return resolve(root, target);
+    }
+    if let Some(options) = schema.get("anyOf").and_then(Value::as_array)
+        && let Some(option) = options
+            .iter()
+            .find(|option| option.get("type").and_then(Value::as_str) != Some("null"))
+        && options.len() == 2
+        && options
+            .iter()
+            .any(|option| option.get("type").and_then(Value::as_str) == Some("null"))
+    {
+        return resolve(root, option);
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PipelineConfig;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        let error =
+            from_toml::<PipelineConfig>("p.toml", "[train.masking]\ncoruption_rate = 0.4", &[])
+                .unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("train.masking.coruption_rate"),
+            "{message}"
+        );
+        assert!(
+            message.contains("did you mean corruption_rate?"),
+            "{message}"
+        );
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn overrides_go_on_top_of_the_file() {
+        let config: PipelineConfig = from_toml(
+            "p.toml",
+            "seed = 1\n[train]\nsteps = 10",
+            &[
+                "train.steps=500".into(),
+                "tokenize.text_field=body".into(),
+                "memory=1GiB".into(),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.train.unwrap().steps, 500);
+        assert_eq!(config.tokenize.text_field, "body");
+        assert_eq!(config.memory.0, 1 << 30);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_names_the_place() {
+        let message = from_toml::<PipelineConfig>("p.toml", "seed = \"one\"", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with("p.toml"), "{message}");
+        assert!(message.contains("seed"), "{message}");
+    }
+}

@@ -1,0 +1,26 @@
+//! Layer 0, configuration: one structure per stage. The same keys are a stage's
+//! flags (`--min-count 11`), its table in a pipeline's TOML (`min_count = 11`) and
+//! its JSON Schema in `schemas/`; the doc comment of a key is its `--help`.
+//!
+//! Nothing here opens a file. `check` of a structure refuses what cannot work.
+
+pub mod count;
+pub mod keys;
+pub mod masking;
+pub mod model;
+pub mod pipeline;
+pub mod rows;
+pub mod shard;
+pub mod tokenize;
+pub mod train;
+pub mod vocabulary;
+
+pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
+pub use masking::{Budget, Level, MaskingConfig, Overshoot, Strategy};
+pub use model::{ModelConfig, Norm};
+pub use pipeline::PipelineConfig;
+pub use rows::{RowLayout, RowsConfig};
+pub use shard::{Overlap, ShardConfig};
+pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig};
+pub use train::TrainConfig;
+pub use vocabulary::{Score, VocabularyConfig};

@@ -1,0 +1,133 @@
+//! A pipeline's TOML: one table per stage, and what all stages share.
+
+use super::{
+    CountConfig, MaskingConfig, ShardConfig, TokenizeConfig, TrainConfig, VocabularyConfig,
+};
+use crate::base::error::Result;
+use crate::base::size::ByteSize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What `cloze run` shows of masked text between sharding and training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreviewConfig {
+    /// Rows shown.
+    pub rows: u32,
+    /// Tokens in a row.
+    pub length: u32,
+    /// Rates shown side by side.
+    pub rates: Vec<f64>,
+}
+
+impl Default for PreviewConfig {
+    fn default() -> Self {
+        Self {
+            rows: 1,
+            length: 48,
+            rates: vec![0.15, 0.4, 0.8],
+        }
+    }
+}
+
+/// All stages from raw text to a trained model. Paths are relative to the TOML file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// What the pipeline is called; names the default work folder, runs/NAME.
+    pub name: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Bound on the memory of a stage.
+    pub memory: ByteSize,
+    /// Threads; 0 takes all cores.
+    pub threads: u32,
+    /// Where everything is written; without it runs/NAME in the current folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<PathBuf>,
+    /// Raw text to token files.
+    pub tokenize: TokenizeConfig,
+    /// Token files to n-gram counts; without it (and without an imported
+    /// vocabulary) shards have words only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<CountConfig>,
+    /// Counts to a masking vocabulary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<VocabularyConfig>,
+    /// Token files and masking vocabulary to shards.
+    pub shard: ShardConfig,
+    /// What is shown of masked text; without it nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PreviewConfig>,
+    /// Shards to a trained model; without it the pipeline ends with shards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainConfig>,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        Self {
+            name: "cloze".into(),
+            seed: 1,
+            memory: ByteSize::mib(4096),
+            threads: 0,
+            work: None,
+            tokenize: TokenizeConfig::default(),
+            count: None,
+            vocabulary: None,
+            shard: ShardConfig::default(),
+            preview: None,
+            train: None,
+        }
+    }
+}
+
+impl PipelineConfig {
+    /// The masking of the training, or the default one.
+    pub fn masking(&self) -> MaskingConfig {
+        self.train
+            .as_ref()
+            .map(|train| train.masking.clone())
+            .unwrap_or_default()
+    }
+
+    /// Refuses what cannot work, before any stage runs.
+    pub fn check(&self) -> Result<()> {
+        use super::{Strategy, keys::check_share};
+        use crate::base::error::Error;
+        self.tokenize.check()?;
+        if let Some(count) = &self.count {
+            count.check()?;
+        }
+        if let Some(vocabulary) = &self.vocabulary {
+            vocabulary.check()?;
+            if vocabulary.import.is_none() && self.count.is_none() {
+                return Err(Error::usage(
+                    "vocabulary",
+                    "neither a [count] table nor vocabulary.import",
+                    "one of them",
+                    "add [count] to count n-grams of this corpus",
+                ));
+            }
+        }
+        self.shard.check()?;
+        if let Some(preview) = &self.preview {
+            for &rate in &preview.rates {
+                check_share("preview.rates", rate)?;
+            }
+        }
+        if let Some(train) = &self.train {
+            train.check()?;
+            if train.masking.strategy == Strategy::Pmi && self.vocabulary.is_none() {
+                return Err(Error::usage(
+                    "train.masking.strategy",
+                    "pmi without a masking vocabulary",
+                    "a [vocabulary] table",
+                    "add [count] and [vocabulary], or mask whole words: strategy = \"word\"",
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Keys of `cloze tokenize`.
+
+use crate::base::error::{Error, Result};
+use crate::base::size::ByteSize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How the inputs are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextFormat {
+    /// By the file's name: .jsonl, .parquet, .arrow, .md, .txt; wiki_NN is
+    /// WikiExtractor's; anything else plain text.
+    #[default]
+    Auto,
+    /// Plain text or Markdown.
+    Text,
+    /// One JSON object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, file or stream.
+    Arrow,
+    /// WikiExtractor's `<doc …>` … `</doc>`.
+    Wikiextractor,
+}
+
+/// What one document of plain text is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentRule {
+    /// The whole file.
+    #[default]
+    File,
+    /// Each line; blank lines are left out.
+    Line,
+    /// Each run of lines between blank lines.
+    Paragraph,
+}
+
+/// Raw text to token files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizeConfig {
+    /// Files, folders and globs; .gz, .zst, .bz2 and .xz are seen by content.
+    pub inputs: Vec<String>,
+    /// A vocab.txt, a tokenizer.json, or a folder with one of them or with
+    /// vocab.json and merges.txt.
+    pub tokenizer: PathBuf,
+    /// How the inputs are written.
+    pub format: TextFormat,
+    /// What one document of plain text is.
+    pub document: DocumentRule,
+    /// The field or column that holds the text, in jsonl, Parquet and Arrow.
+    pub text_field: String,
+    /// Lower-case and strip accents, for a vocab.txt only; without it, by
+    /// tokenizer_config.json or by whether the vocabulary has upper-case words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lowercase: Option<bool>,
+    /// Spelling of the mask token, when it cannot be found by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_token: Option<String>,
+    /// Spelling of the token that opens a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cls_token: Option<String>,
+    /// Spelling of the token that closes a row and stands between documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sep_token: Option<String>,
+    /// Spelling of the token that fills short rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_token: Option<String>,
+    /// Spelling of the unknown token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unk_token: Option<String>,
+    /// Append the special tokens named above to the vocabulary where it lacks them.
+    pub add_special_tokens: bool,
+    /// The longest document; a longer one is rejected. Memory is about 100 times
+    /// this per thread while such a document is tokenised.
+    pub max_document: ByteSize,
+    /// The share of documents that may be rejected before the stage fails, 0 to 1.
+    pub max_rejected: f64,
+    /// Tokens in a record batch, the unit of access, compression and checksum.
+    pub batch_tokens: u32,
+}
+
+impl Default for TokenizeConfig {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            tokenizer: PathBuf::new(),
+            format: TextFormat::Auto,
+            document: DocumentRule::File,
+            text_field: "text".into(),
+            lowercase: None,
+            mask_token: None,
+            cls_token: None,
+            sep_token: None,
+            pad_token: None,
+            unk_token: None,
+            add_special_tokens: false,
+            max_document: ByteSize::mib(16),
+            max_rejected: 0.01,
+            batch_tokens: 1 << 16,
+        }
+    }
+}
+
+impl TokenizeConfig {
+    /// Refuses what cannot work.
+    pub fn check(&self) -> Result<()> {
+        if self.inputs.is_empty() {
+            return Err(Error::usage(
+                "tokenize.inputs",
+                "no input",
+                "at least one file, folder or glob",
+                "name what to tokenise",
+            ));
+        }
+        if self.tokenizer.as_os_str().is_empty() {
+            return Err(Error::usage(
+                "tokenize.tokenizer",
+                "nothing",
+                "a vocab.txt, a tokenizer.json or a folder with one",
+                "give --tokenizer FILE",
+            ));
+        }
+        super::keys::check_share("tokenize.max_rejected", self.max_rejected)?;
+        super::keys::check_batch_tokens("tokenize.batch_tokens", self.batch_tokens)
+    }
+}

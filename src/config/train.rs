@@ -1,0 +1,159 @@
+//! Keys of `cloze train`.
+
+use super::{MaskingConfig, ModelConfig, RowsConfig};
+use crate::base::error::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// AdamW and its schedule. Defaults: Wettig et al. 2023, appendix A.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// The highest learning rate, reached when the warm-up ends.
+    pub learning_rate: f64,
+    /// Share of the steps in which the learning rate rises from 0, 0 to 1; it falls
+    /// linearly to 0 after.
+    pub warmup: f64,
+    /// β₁ of AdamW.
+    pub beta1: f64,
+    /// β₂ of AdamW.
+    pub beta2: f64,
+    /// ε of AdamW.
+    pub epsilon: f64,
+    /// Weight decay; biases and norms have none.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this norm at most; 0 never scales.
+    pub clip: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 2e-3,
+            warmup: 0.06,
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-6,
+            weight_decay: 0.01,
+            clip: 0.0,
+        }
+    }
+}
+
+/// Validation: its own rate and seed, whatever the training masks are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between validations; 0 validates only at the end.
+    pub every: u64,
+    /// Share of the rows held out, the last ones of the shards.
+    pub share: f64,
+    /// At most this many rows are validated on.
+    pub max_rows: u64,
+    /// Share of tokens masked, uniformly, all by the mask token.
+    pub rate: f64,
+    /// Seed of the validation masks.
+    pub seed: u64,
+}
+
+impl Default for ValidationConfig {
+    fn default() -> Self {
+        Self {
+            every: 1000,
+            share: 0.01,
+            max_rows: 2048,
+            rate: 0.15,
+            seed: 15,
+        }
+    }
+}
+
+/// Shards to a trained model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Rows a step, before copies (a row emitted twice counts once).
+    pub batch_size: u32,
+    /// Forward and backward passes that one step's rows are split into; divides
+    /// batch_size.
+    pub accumulation: u32,
+    /// Steps between checkpoints; 0 keeps only the last.
+    pub checkpoint_every: u64,
+    /// How many checkpoints are kept.
+    pub keep_checkpoints: u32,
+    /// Steps between lines in metrics.jsonl and on the terminal.
+    pub log_every: u64,
+    /// The model.
+    pub model: ModelConfig,
+    /// How documents become rows.
+    pub rows: RowsConfig,
+    /// What is masked and predicted.
+    pub masking: MaskingConfig,
+    /// AdamW and its schedule.
+    pub optimizer: OptimizerConfig,
+    /// Validation.
+    pub validation: ValidationConfig,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 10_000,
+            batch_size: 32,
+            accumulation: 1,
+            checkpoint_every: 1000,
+            keep_checkpoints: 2,
+            log_every: 50,
+            model: ModelConfig::default(),
+            rows: RowsConfig::default(),
+            masking: MaskingConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            validation: ValidationConfig::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Refuses what cannot work.
+    pub fn check(&self) -> Result<()> {
+        self.model.check()?;
+        self.rows.check()?;
+        self.masking.check()?;
+        for (key, value) in [
+            ("train.steps", self.steps),
+            ("train.batch_size", self.batch_size.into()),
+            ("train.accumulation", self.accumulation.into()),
+            ("train.keep_checkpoints", self.keep_checkpoints.into()),
+            ("train.log_every", self.log_every),
+            ("train.validation.max_rows", self.validation.max_rows),
+        ] {
+            if value == 0 {
+                return Err(Error::usage(key, "0", "at least 1", "see --help"));
+            }
+        }
+        if !self.batch_size.is_multiple_of(self.accumulation) {
+            return Err(Error::usage(
+                "train.accumulation",
+                format!("{} passes for {} rows", self.accumulation, self.batch_size),
+                "a number that divides train.batch_size",
+                "every pass of a step takes the same number of rows",
+            ));
+        }
+        if self.rows.length > self.model.positions {
+            return Err(Error::usage(
+                "train.rows.length",
+                format!(
+                    "{} with {} positions in the model",
+                    self.rows.length, self.model.positions
+                ),
+                "rows no longer than train.model.positions",
+                "raise positions or shorten the rows",
+            ));
+        }
+        super::keys::check_share("train.optimizer.warmup", self.optimizer.warmup)?;
+        super::keys::check_share("train.validation.share", self.validation.share)?;
+        super::keys::check_share("train.validation.rate", self.validation.rate)
+    }
+}

@@ -1,0 +1,9 @@
+//! The pipeline and trainer for masked language models.
+//!
+//! Raw text is tokenised, counted, ranked and written to memory-mapped shards;
+//! masks are made on the fly. `ARCHITECTURE.md` walks through the layers; each
+//! folder here is one, and imports from lower ones only.
+
+pub mod base;
+pub mod batches;
+pub mod config;
