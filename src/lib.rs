@@ -7,3 +7,6 @@
 pub mod base;
 pub mod batches;
 pub mod config;
+pub mod parallel;
+pub mod progress;
+pub mod storage;

@@ -1,0 +1,178 @@
+//! An artefact on disk: its manifests, all parts of it, and where its files are.
+//! Opening reads manifests only; `verify` of the pipeline reads every byte.
+
+use crate::base::error::{Error, Result};
+use crate::base::fingerprint;
+use crate::storage::manifest::{ArtefactKind, FileRecord, InputRecord, Manifest, TokenizerRecord};
+use std::path::{Path, PathBuf};
+
+/// A complete artefact: every part's manifest, in order.
+#[derive(Debug, Clone)]
+pub struct Artefact {
+    /// The folder, or the one file.
+    pub path: PathBuf,
+    /// The manifests of all parts.
+    pub manifests: Vec<Manifest>,
+}
+
+impl Artefact {
+    /// Opens the artefact at `path`, of whatever kind. A folder holds its manifests;
+    /// a single file has its manifest beside it.
+    pub fn open_any(path: &Path) -> Result<Self> {
+        let manifests = if path.is_dir() {
+            read_all(path)?
+        } else {
+            let beside = Manifest::beside(path);
+            if !path.exists() && !beside.exists() {
+                return Err(Error::input(
+                    path.display().to_string(),
+                    "no such file or folder",
+                    "an artefact of cloze",
+                    "check the path",
+                ));
+            }
+            if !beside.exists() {
+                return Err(Error::input(
+                    path.display().to_string(),
+                    "no manifest beside it",
+                    format!("{}", beside.display()),
+                    "its stage did not finish: run it again",
+                ));
+            }
+            vec![Manifest::read(&beside)?]
+        };
+        let artefact = Self {
+            path: path.to_owned(),
+            manifests,
+        };
+        artefact.check_parts()?;
+        Ok(artefact)
+    }
+
+    /// Opens the artefact at `path` and refuses any other kind than `kind`.
+    pub fn open(path: &Path, kind: ArtefactKind) -> Result<Self> {
+        let artefact = Self::open_any(path)?;
+        if artefact.kind() != kind {
+            return Err(Error::mismatch(
+                path.display().to_string(),
+                artefact.kind().name(),
+                kind.name(),
+                format!("give what `cloze {}` wrote", kind.stage()),
+            ));
+        }
+        Ok(artefact)
+    }
+
+    fn check_parts(&self) -> Result<()> {
+        let Some(first) = self.manifests.first() else {
+            return Err(Error::input(
+                self.path.display().to_string(),
+                "no manifest",
+                "a finished artefact of cloze",
+                "its stage did not finish, or this is another folder: run the stage again",
+            ));
+        };
+        let of = first.part.of;
+        let missing: Vec<String> = (0..of)
+            .filter(|&index| !self.manifests.iter().any(|m| m.part.index == index))
+            .map(|index| index.to_string())
+            .collect();
+        if !missing.is_empty() {
+            return Err(Error::input(
+                self.path.display().to_string(),
+                format!("{} of {of} parts", self.manifests.len()),
+                "all of them",
+                format!(
+                    "run `cloze {} … --of {of}` for --part {}",
+                    first.artefact.stage(),
+                    missing.join(", ")
+                ),
+            ));
+        }
+        for other in &self.manifests {
+            if (other.artefact, other.part.of, &other.fingerprint)
+                != (first.artefact, of, &first.fingerprint)
+            {
+                return Err(Error::mismatch(
+                    self.path.display().to_string(),
+                    format!(
+                        "{} made with another configuration, inputs or number of parts than {}",
+                        other.part, first.part
+                    ),
+                    "parts of one run",
+                    "write each configuration to a folder of its own",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> ArtefactKind {
+        self.manifests[0].artefact
+    }
+
+    /// The folder that its files are in.
+    pub fn folder(&self) -> &Path {
+        if self.path.is_dir() {
+            &self.path
+        } else {
+            self.path.parent().unwrap_or(Path::new(""))
+        }
+    }
+
+    /// All files in part order, with their paths.
+    pub fn files(&self) -> impl Iterator<Item = (PathBuf, &FileRecord)> {
+        self.manifests
+            .iter()
+            .flat_map(|manifest| &manifest.files)
+            .map(|file| (self.folder().join(&file.name), file))
+    }
+
+    /// The tokenizer behind the ids; an error where the artefact has none.
+    pub fn tokenizer(&self) -> Result<&TokenizerRecord> {
+        self.manifests[0].tokenizer.as_ref().ok_or_else(|| {
+            Error::mismatch(
+                self.path.display().to_string(),
+                format!("{} without a tokenizer", self.kind().name()),
+                "token files or shards",
+                "give the folder that `cloze tokenize` or `cloze shard` wrote",
+            )
+        })
+    }
+
+    /// Fingerprint of the content: the hashes of all files, in order.
+    pub fn content_fingerprint(&self) -> String {
+        let hashes: Vec<&str> = self.files().map(|(_, file)| file.hash.as_str()).collect();
+        fingerprint::of_bytes(hashes.join("\n").as_bytes())
+    }
+
+    /// This artefact as an input of the next stage.
+    pub fn as_input(&self) -> InputRecord {
+        InputRecord {
+            path: self.path.display().to_string(),
+            bytes: self.files().map(|(_, file)| file.bytes).sum(),
+            fingerprint: self.content_fingerprint(),
+        }
+    }
+
+    /// Sum of a total over all parts.
+    pub fn total(&self, name: &str) -> u64 {
+        self.manifests.iter().map(|m| m.total(name)).sum()
+    }
+}
+
+/// All manifests in `folder`, by part.
+pub fn read_all(folder: &Path) -> Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io("read folder", folder, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("read folder", folder, e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "manifest.json" || (name.starts_with("manifest-") && name.ends_with(".json")) {
+            manifests.push(Manifest::read(&entry.path())?);
+        }
+    }
+    manifests.sort_by_key(|manifest| (manifest.part.of, manifest.part.index));
+    Ok(manifests)
+}
