@@ -1,0 +1,15 @@
+//! Layer 1, columnar files: Arrow IPC for documents, Parquet for n-grams, both
+//! readable by pyarrow, polars and duckdb. The only place that names arrow and
+//! parquet; everything handed out is our own slices or plain values.
+
+pub mod batch;
+pub mod documents;
+pub mod footer;
+pub mod schema;
+pub mod text;
+pub mod writer;
+
+pub use batch::{Document, DocumentBatch};
+pub use documents::{DocumentFile, Projection};
+pub use footer::{BatchRecord, Footer};
+pub use writer::DocumentWriter;
