@@ -9,5 +9,7 @@ pub mod batches;
 pub mod columnar;
 pub mod config;
 pub mod parallel;
+pub mod pipeline;
 pub mod progress;
+pub mod shard;
 pub mod storage;

@@ -19,7 +19,7 @@ impl Boundaries {
     pub fn filled(len: usize, value: bool) -> Self {
         let mut bytes = vec![if value { u8::MAX } else { 0 }; len.div_ceil(8)];
         if let Some(last) = bytes.last_mut()
-            && len % 8 != 0
+            && !len.is_multiple_of(8)
         {
             *last &= (1 << (len % 8)) - 1;
         }

@@ -66,7 +66,7 @@ impl fmt::Display for ByteSize {
         for (name, unit) in [UNITS[3], UNITS[2], UNITS[1], UNITS[0]] {
             if self.0 >= unit {
                 let value = self.0 as f64 / unit as f64;
-                return if self.0 % unit == 0 {
+                return if self.0.is_multiple_of(unit) {
                     write!(f, "{}{name}", self.0 / unit)
                 } else {
                     write!(f, "{value:.2}{name}")

@@ -1,0 +1,4 @@
+//! Layer 7, pipeline: stages put together. Each stage is one function from paths and
+//! a configuration to an artefact; `run` calls them in order.
+
+pub mod stage;
