@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod batches;
+pub mod cli;
 pub mod columnar;
 pub mod config;
 pub mod parallel;
