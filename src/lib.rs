@@ -11,3 +11,4 @@ pub mod config;
 pub mod parallel;
 pub mod progress;
 pub mod storage;
+pub mod tokenizer;
