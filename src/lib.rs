@@ -14,3 +14,4 @@ pub mod pipeline;
 pub mod progress;
 pub mod shard;
 pub mod storage;
+pub mod training;
