@@ -14,4 +14,8 @@ pub mod pipeline;
 pub mod progress;
 pub mod shard;
 pub mod storage;
+<<<<<<< HEAD
 pub mod tokenizer;
+=======
+pub mod training;
+>>>>>>> training

@@ -1,0 +1,88 @@
+//! Softmax and cross-entropy over rows of logits, in place.
+
+use crate::base::token::TokenId;
+use crate::parallel::chunks;
+use crate::training::lanes;
+use crate::training::matrix::Matrix;
+use crate::training::real::Real;
+
+/// Loss over some labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Sum of the negative log-likelihoods, in nats.
+    pub loss: f64,
+    /// Labels.
+    pub labels: u64,
+    /// Labels that the model ranks first.
+    pub correct: u64,
+}
+
+impl Tally {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Tally) {
+        self.loss += other.loss;
+        self.labels += other.labels;
+        self.correct += other.correct;
+    }
+
+    /// Nats a label; 0 without labels.
+    pub fn mean(&self) -> f64 {
+        self.loss / self.labels.max(1) as f64
+    }
+
+    /// Share of labels ranked first; 0 without labels.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.labels.max(1) as f64
+    }
+}
+
+/// Adds `bias` to the `logits` (`labels × vocabulary`), sums the losses, and with
+/// `gradient` leaves in their place the gradient of the summed loss:
+/// softmax − one-hot.
+pub fn apply<T: Real>(
+    logits: &mut Matrix<T>,
+    bias: &Matrix<T>,
+    labels: &[TokenId],
+    gradient: bool,
+) -> Tally {
+    /// Rows of 30 000 numbers are long enough for a thread.
+    const ROWS: usize = 4;
+    let width = logits.cols();
+    let bias = &bias[..];
+    let pieces = logits
+        .chunks_mut(ROWS * width)
+        .zip(labels.chunks(ROWS))
+        .collect();
+    let tallies = chunks::collect(pieces, |(logits, labels): (&mut [T], &[TokenId])| {
+        let mut tally = Tally::default();
+        lanes::wide(
+            #[inline(always)]
+            || {
+                for (row, &label) in logits.chunks_exact_mut(width).zip(labels) {
+                    lanes::add(row, bias);
+                    let largest = lanes::maximum(row);
+                    let label = label as usize;
+                    let logit = row[label];
+                    for value in row.iter_mut() {
+                        *value = (*value - largest).exp();
+                    }
+                    let sum = lanes::sum(row);
+                    tally.loss += (largest - logit).to_f64() + sum.to_f64().ln();
+                    tally.labels += 1;
+                    tally.correct += u64::from(logit >= largest);
+                    if gradient {
+                        let share = T::one() / sum;
+                        for value in row.iter_mut() {
+                            *value *= share;
+                        }
+                        row[label] -= T::one();
+                    }
+                }
+            },
+        );
+        tally
+    });
+    let mut sum = Tally::default();
+    tallies.iter().for_each(|tally| sum.add(tally));
+    sum
+}

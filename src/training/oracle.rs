@@ -1,0 +1,179 @@
+//! For tests: the same model from candle's composite operations and its automatic
+//! gradients, in f64 and as plain as can be (padded rows, a full matrix of attention
+//! weights, the last layer on all tokens). The fast passes are held to it. Of
+//! candle-nn it uses nothing whose gradient candle cuts.
+
+use super::model::{Model, Noise};
+use super::ops::dropout::Dropout;
+use crate::batches::Batch;
+use crate::config::Norm;
+use candle_core::{D, Device, Result, Tensor, Var};
+use std::collections::HashMap;
+
+pub struct Oracle<'a> {
+    model: &'a Model<f64>,
+    batch: &'a Batch,
+    noise: Noise,
+    vars: HashMap<String, Var>,
+}
+
+/// Summed loss and the gradient of every parameter by name.
+pub fn loss_and_gradients(
+    model: &Model<f64>,
+    batch: &Batch,
+    noise: Noise,
+) -> Result<(f64, HashMap<String, Vec<f64>>)> {
+    let mut vars = HashMap::new();
+    for (name, matrix) in model.parameters.named() {
+        let shape = (matrix.rows(), matrix.cols());
+        let tensor = Tensor::from_slice(matrix, shape, &Device::Cpu)?;
+        vars.insert(name, Var::from_tensor(&tensor)?);
+    }
+    let oracle = Oracle {
+        model,
+        batch,
+        noise,
+        vars,
+    };
+    let loss = oracle.loss()?;
+    let store = loss.backward()?;
+    let mut gradients = HashMap::new();
+    for (name, var) in &oracle.vars {
+        let gradient = match store.get(var) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1()?,
+            None => vec![0.0; var.elem_count()],
+        };
+        gradients.insert(name.clone(), gradient);
+    }
+    Ok((loss.to_scalar()?, gradients))
+}
+
+impl Oracle<'_> {
+    fn var(&self, name: &str) -> &Tensor {
+        self.vars[name].as_tensor()
+    }
+
+    /// The dropout mask of a site for all tokens, `rows · length × width`.
+    fn mask(&self, site: u32, rate: f64, width: usize, head: Option<usize>) -> Result<Tensor> {
+        let (rows, length) = (self.batch.rows, self.batch.length);
+        let dropout = Dropout::new(rate, self.noise.seed, self.noise.step, site);
+        let mut values = Vec::new();
+        for row in 0..rows {
+            for place in 0..length {
+                let key = (self.noise.first_row + row as u64) << 24 | place as u64;
+                let key = key ^ head.map_or(0, |head| (head as u64 + 1) << 48);
+                let mask = dropout.map(|dropout| dropout.row::<f64>(key));
+                values.extend((0..width as u32).map(|c| mask.map_or(1.0, |m| m.factor(c))));
+            }
+        }
+        Tensor::from_vec(values, (rows * length, width), &Device::Cpu)
+    }
+
+    fn dropout(&self, x: &Tensor, site: u32) -> Result<Tensor> {
+        let rate = self.model.config.dropout;
+        x.mul(&self.mask(site, rate, x.dim(1)?, None)?)
+    }
+
+    fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
+        x.matmul(&self.var(&format!("{name}.weight")).t()?)?
+            .broadcast_add(self.var(&format!("{name}.bias")))
+    }
+
+    fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
+        let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+        let deviation = (variance + self.model.config.norm_epsilon)?.sqrt()?;
+        centered
+            .broadcast_div(&deviation)?
+            .broadcast_mul(self.var(&format!("{name}.weight")))?
+            .broadcast_add(self.var(&format!("{name}.bias")))
+    }
+
+    fn attention(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
+        let config = &self.model.config;
+        let (rows, length) = (self.batch.rows, self.batch.length);
+        let (hidden, heads) = (config.hidden as usize, config.heads as usize);
+        let width = hidden / heads;
+        let qkv = self.linear(x, &format!("layers.{layer}.qkv"))?;
+        let mut hide = Vec::new();
+        for &n in &self.batch.lengths {
+            hide.extend((0..length as u32).map(|p| if p < n { 0.0 } else { -1e30 }));
+        }
+        let hide = Tensor::from_vec(hide, (rows, 1, length), &Device::Cpu)?;
+        let mut contexts = Vec::new();
+        for head in 0..heads {
+            let part = |which: usize| {
+                qkv.narrow(1, which * hidden + head * width, width)?
+                    .contiguous()?
+                    .reshape((rows, length, width))
+            };
+            let scores = (part(0)?.matmul(&part(1)?.t()?)? / (width as f64).sqrt())?;
+            let scores = scores.broadcast_add(&hide)?;
+            let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?;
+            let weights = scores.exp()?;
+            let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+            let site = 3 * layer as u32 + 1;
+            let mask = self.mask(site, config.attention_dropout, length, Some(head))?;
+            let weights = weights.mul(&mask.reshape((rows, length, length))?)?;
+            contexts.push(weights.matmul(&part(2)?)?.reshape((rows * length, width))?);
+        }
+        Tensor::cat(&contexts, 1)
+    }
+
+    /// candle's `gelu_erf` has a backward with constants of seven digits; `erf` has not.
+    fn gelu(&self, x: &Tensor) -> Result<Tensor> {
+        let cumulative = ((x / 2f64.sqrt())?.erf()? + 1.0)?;
+        (x * cumulative)? * 0.5
+    }
+
+    fn feed_forward(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
+        let up = self.gelu(&self.linear(x, &format!("layers.{layer}.up"))?)?;
+        self.linear(&up, &format!("layers.{layer}.down"))
+    }
+
+    fn layer(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
+        let name = |part| format!("layers.{layer}.{part}");
+        let site = 3 * layer as u32;
+        let attend = |x: &Tensor| {
+            let out = self.linear(&self.attention(x, layer)?, &name("attention_out"))?;
+            self.dropout(&out, site + 2)
+        };
+        let feed_forward = |x: &Tensor| self.dropout(&self.feed_forward(x, layer)?, site + 3);
+        match self.model.config.norm {
+            Norm::Pre => {
+                let x = (x + attend(&self.norm(x, &name("attention_norm"))?)?)?;
+                &x + feed_forward(&self.norm(&x, &name("feed_forward_norm"))?)?
+            }
+            Norm::Post => {
+                let x = self.norm(&(x + attend(x)?)?, &name("attention_norm"))?;
+                self.norm(&(&x + feed_forward(&x)?)?, &name("feed_forward_norm"))
+            }
+        }
+    }
+
+    fn loss(&self) -> Result<Tensor> {
+        let (rows, length) = (self.batch.rows, self.batch.length);
+        let index = |ids: Vec<u32>| {
+            let n = ids.len();
+            Tensor::from_vec(ids, n, &Device::Cpu)
+        };
+        let places = (0..rows).flat_map(|_| 0..length as u32).collect();
+        let words = self.var("words");
+        let sum = (words.index_select(&index(self.batch.input.clone())?, 0)?
+            + self.var("positions").index_select(&index(places)?, 0)?)?;
+        let mut x = self.dropout(&self.norm(&sum, "embedding_norm")?, 0)?;
+        for layer in 0..self.model.parameters.layers.len() {
+            x = self.layer(&x, layer)?;
+        }
+        if self.model.config.norm == Norm::Pre {
+            x = self.norm(&x, "final_norm")?;
+        }
+        let x = x.index_select(&index(self.batch.predicted.clone())?, 0)?;
+        let x = self.norm(&self.gelu(&self.linear(&x, "head")?)?, "head_norm")?;
+        let logits = x
+            .matmul(&words.t()?)?
+            .broadcast_add(self.var("head_bias"))?;
+        let labels = index(self.batch.labels.clone())?;
+        candle_nn::loss::cross_entropy(&logits, &labels)? * self.batch.labels.len() as f64
+    }
+}
