@@ -14,8 +14,5 @@ pub mod pipeline;
 pub mod progress;
 pub mod shard;
 pub mod storage;
-<<<<<<< HEAD
 pub mod tokenizer;
-=======
 pub mod training;
->>>>>>> training
