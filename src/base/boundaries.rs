@@ -60,10 +60,30 @@ impl Boundaries {
         }
     }
 
-    /// Appends all bits of `other`.
+    /// Appends all bits of `other`, 64 at a time.
     pub fn extend(&mut self, other: BoundarySlice<'_>) {
-        for index in 0..other.len() {
-            self.push(other.get(index));
+        for index in 0..other.len().div_ceil(64) {
+            self.push_word(other.word(index), (other.len() - 64 * index).min(64));
+        }
+    }
+
+    /// Appends `count` times `value`.
+    pub fn extend_filled(&mut self, count: usize, value: bool) {
+        let word = if value { u64::MAX } else { 0 };
+        for done in (0..count).step_by(64) {
+            let len = (count - done).min(64);
+            self.push_word(word & u64::MAX >> (64 - len), len);
+        }
+    }
+
+    /// Appends the low `len` bits of `word`, 1 to 64; the others must be zero.
+    fn push_word(&mut self, word: u64, len: usize) {
+        let (byte, shift) = (self.len / 8, self.len % 8);
+        self.len += len;
+        self.bytes.resize(self.len.div_ceil(8), 0);
+        let wide = u128::from(word) << shift;
+        for (place, bits) in self.bytes[byte..].iter_mut().zip(wide.to_le_bytes()) {
+            *place |= bits;
         }
     }
 
@@ -133,6 +153,25 @@ impl<'a> BoundarySlice<'a> {
         self.bytes[bit / 8] >> (bit % 8) & 1 == 1
     }
 
+    /// The bits from 64·`index` on in one word, least significant first; zero
+    /// beyond the end.
+    #[inline]
+    pub fn word(&self, index: usize) -> u64 {
+        let from = 64 * index;
+        if from >= self.len {
+            return 0;
+        }
+        let len = (self.len - from).min(64);
+        let (byte, shift) = ((self.offset + from) / 8, (self.offset + from) % 8);
+        let tail = &self.bytes[byte..];
+        let mut wide = [0; 16];
+        match tail.first_chunk::<9>() {
+            Some(bytes) => wide[..9].copy_from_slice(bytes),
+            None => wide[..tail.len()].copy_from_slice(tail),
+        }
+        (u128::from_le_bytes(wide) >> shift) as u64 & u64::MAX >> (64 - len)
+    }
+
     /// The bits `range`.
     pub fn slice(&self, range: std::ops::Range<usize>) -> BoundarySlice<'a> {
         assert!(range.start <= range.end && range.end <= self.len);
@@ -195,6 +234,17 @@ mod tests {
             let cut = cut.min(bits.len());
             let tail = plane.as_slice().slice(cut..bits.len());
             prop_assert!(tail.iter().eq(bits[cut..].iter().copied()));
+            let words = (0..).map(|i| tail.word(i)).take(tail.len().div_ceil(64));
+            let spread = words.flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1));
+            prop_assert!(spread.take(tail.len()).eq(bits[cut..].iter().copied()));
+            prop_assert_eq!(tail.word(tail.len().div_ceil(64)), 0);
+            let mut joined: Boundaries = bits[..cut].iter().copied().collect();
+            joined.extend(tail);
+            joined.extend_filled(cut, true);
+            joined.extend_filled(1, false);
+            let mut expected = bits.clone();
+            expected.extend(std::iter::repeat_n(true, cut).chain([false]));
+            prop_assert_eq!(joined, expected.into_iter().collect::<Boundaries>());
             prop_assert_eq!(tail.count(), bits[cut..].iter().filter(|&&b| b).count());
             let runs: Vec<_> = tail.runs().collect();
             let mut at = 0;

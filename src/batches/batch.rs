@@ -2,6 +2,7 @@
 //! row-major; predicted positions are carried to the loss, never found again.
 
 use crate::base::token::TokenId;
+use crate::masking::Realised;
 use serde::{Deserialize, Serialize};
 
 /// Where a stream of batches stands: the next row to be read. Resuming here is
@@ -12,37 +13,6 @@ pub struct Position {
     pub epoch: u64,
     /// Row within the epoch's order, from 0.
     pub row: u64,
-}
-
-/// How many tokens met which fate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Realised {
-    /// Tokens that could be masked: all but special tokens and padding.
-    pub maskable: u64,
-    /// Replaced by the mask token.
-    pub masked: u64,
-    /// Replaced by a random token (which may be the same one by chance).
-    pub random: u64,
-    /// Selected, and left as they were.
-    pub same: u64,
-    /// Carrying a label.
-    pub predicted: u64,
-}
-
-impl Realised {
-    /// Replaced by the mask token or a random one.
-    pub fn corrupted(&self) -> u64 {
-        self.masked + self.random
-    }
-
-    /// Adds the counts of `other`.
-    pub fn add(&mut self, other: &Realised) {
-        self.maskable += other.maskable;
-        self.masked += other.masked;
-        self.random += other.random;
-        self.same += other.same;
-        self.predicted += other.predicted;
-    }
 }
 
 /// Masked rows of one length.

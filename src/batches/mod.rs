@@ -3,4 +3,5 @@
 
 pub mod batch;
 
-pub use batch::{Batch, Position, Realised};
+pub use crate::masking::Realised;
+pub use batch::{Batch, Position};

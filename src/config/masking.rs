@@ -93,6 +93,10 @@ pub struct MaskingConfig {
     pub overshoot: Overshoot,
     /// Mean length of a span in tokens, for strategy span.
     pub mean_span_length: f64,
+    /// Move the spans of a row by a random offset, around its end, so that every
+    /// position has the same chance; T5's own spans never cover the first token of a
+    /// row and always the last.
+    pub roll_spans: bool,
     /// With prediction_rate below corruption_rate: label whole units, not tokens.
     pub predict_whole_units: bool,
     /// At most this many labels a row; none unless asked for. Warned of when it binds.
@@ -114,6 +118,7 @@ impl Default for MaskingConfig {
             budget: Budget::Fair,
             overshoot: Overshoot::Fair,
             mean_span_length: 3.0,
+            roll_spans: false,
             predict_whole_units: false,
             max_predictions: None,
         }

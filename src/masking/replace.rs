@@ -1,0 +1,172 @@
+//! What selected tokens are replaced by (spec 4). The draws are told in
+//! [`crate::masking`].
+
+use super::Realised;
+use crate::base::error::{Error, Result};
+use crate::base::generator::Generator;
+use crate::base::token::{SpecialTokens, TokenId};
+use crate::config::MaskingConfig;
+
+/// The law of replacement.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    mask: TokenId,
+    mask_below: f64,
+    random_below: f64,
+    ordinary: Ordinary,
+}
+
+/// The ids that a random replacement is drawn from: all that are not reserved.
+#[derive(Debug, Clone)]
+struct Ordinary {
+    count: u32,
+    /// `reserved[i] − i`: how many ordinary ids lie below the i-th reserved one.
+    below_reserved: Vec<u32>,
+}
+
+impl Ordinary {
+    fn new(vocabulary: usize, special: &SpecialTokens) -> Self {
+        let reserved = special
+            .reserved
+            .iter()
+            .filter(|&&id| (id as usize) < vocabulary);
+        let below_reserved: Vec<u32> = (0..).zip(reserved).map(|(i, &id)| id - i).collect();
+        Self {
+            count: (vocabulary - below_reserved.len()) as u32,
+            below_reserved,
+        }
+    }
+
+    #[inline]
+    fn draw(&self, draws: &mut Generator) -> TokenId {
+        let rank = draws.below(self.count);
+        rank + self.below_reserved.partition_point(|&below| below <= rank) as u32
+    }
+}
+
+/// What a group of selected tokens is replaced by.
+#[derive(Clone, Copy)]
+enum Category {
+    Mask,
+    Random,
+    Same,
+}
+
+impl Replacement {
+    /// The law of `config` for a tokenizer of `vocabulary` tokens.
+    pub fn new(config: &MaskingConfig, vocabulary: usize, special: &SpecialTokens) -> Result<Self> {
+        let ordinary = Ordinary::new(vocabulary, special);
+        if config.random_share > 0.0 && ordinary.count == 0 {
+            return Err(Error::mismatch(
+                "masking.random_share",
+                format!(
+                    "{} with no ordinary token in the vocabulary",
+                    config.random_share
+                ),
+                "a vocabulary with tokens that are not special",
+                "set random_share = 0",
+            ));
+        }
+        let mask = match special.mask {
+            Some(mask) => mask,
+            None if config.mask_share == 0.0 => 0,
+            None => {
+                return Err(Error::mismatch(
+                    "tokenizer",
+                    "no mask token",
+                    "a token that stands where a token was masked",
+                    "name it with --mask-token when tokenising (with --add-special-tokens where \
+                     the vocabulary lacks it)",
+                ));
+            }
+        };
+        // Sums of shares may fall short of 1 by a rounding; a share of 0 is never met.
+        let random_below = if config.same_share > 0.0 {
+            config.mask_share + config.random_share
+        } else {
+            1.0
+        };
+        let mask_below = if config.random_share > 0.0 {
+            config.mask_share
+        } else {
+            random_below
+        };
+        Ok(Self {
+            mask,
+            mask_below,
+            random_below,
+            ordinary,
+        })
+    }
+
+    /// Whether every selected token becomes the mask token, so that nothing need be
+    /// drawn.
+    pub fn only_masks(&self) -> bool {
+        self.mask_below >= 1.0
+    }
+
+    /// Puts the mask token at each `selected` position of `input`.
+    pub fn mask_all(&self, selected: &[u64], input: &mut [TokenId], realised: &mut Realised) {
+        for (place, &word) in input.chunks_mut(64).zip(selected) {
+            let mut rest = word;
+            while rest != 0 {
+                place[rest.trailing_zeros() as usize] = self.mask;
+                rest &= rest - 1;
+            }
+            realised.masked += u64::from(word.count_ones());
+        }
+    }
+
+    /// Draws a category for each group and applies it to the `selected` positions of
+    /// `input`. A group opens at a bit of `openings`; without openings each position
+    /// is one.
+    pub fn apply(
+        &self,
+        selected: &[u64],
+        openings: Option<&[u64]>,
+        draws: &mut Generator,
+        input: &mut [TokenId],
+        realised: &mut Realised,
+    ) {
+        let mut category = Category::Same;
+        let mut opened = true;
+        for (index, (&word, place)) in selected.iter().zip(input.chunks_mut(64)).enumerate() {
+            let mut openings = openings.map_or(u64::MAX, |plane| plane[index]);
+            let mut rest = word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                rest &= rest - 1;
+                let up_to = u64::MAX >> (63 - bit);
+                if opened || openings & up_to != 0 {
+                    category = self.draw(draws);
+                }
+                openings &= !up_to;
+                opened = false;
+                match category {
+                    Category::Mask => {
+                        place[bit as usize] = self.mask;
+                        realised.masked += 1;
+                    }
+                    Category::Random => {
+                        place[bit as usize] = self.ordinary.draw(draws);
+                        realised.random += 1;
+                    }
+                    Category::Same => realised.same += 1,
+                }
+            }
+            opened |= openings != 0;
+        }
+    }
+
+    #[inline]
+    fn draw(&self, draws: &mut Generator) -> Category {
+        let u = draws.unit();
+        if u < self.mask_below {
+            Category::Mask
+        } else if u < self.random_below {
+            Category::Random
+        } else {
+            Category::Same
+        }
+    }
+}
