@@ -1,0 +1,30 @@
+//! Layer 3, statistics: exact n-gram counts in bounded memory, and the masking
+//! vocabulary that their scores rank (spec 8).
+//!
+//! [`count`](mod@count) goes over the corpus twice: [`tally`] finds the words that
+//! occur often enough and how many windows there are, [`windows`] scatters the
+//! windows of these words into buckets by first word, and [`groups`] counts all
+//! lengths of a bucket in one scan of its sorted windows. [`trie`] holds counts in
+//! memory, [`scores`] scores them, [`ranking`] takes the best, and [`vocabulary`]
+//! is what comes out; [`import`] reads published lists instead.
+
+pub mod count;
+pub mod dictionary;
+pub mod groups;
+pub mod import;
+pub mod plan;
+pub mod ranking;
+pub mod scores;
+pub mod tally;
+pub mod trie;
+pub mod vocabulary;
+pub mod windows;
+pub mod words;
+
+pub use count::{Corpus, CountSink, Counts, Counting};
+pub use dictionary::{Dictionary, WordId, WordSet};
+//pub use vocabulary::{MaskingVocabulary, Provenance};
+pub use words::WordCodes;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! How a count is divided: key ranges, which are files, and buckets, which are what
+//! is sorted at a time. Ranges depend on the counts of words alone, so they are the
+//! same for every part, thread count and memory; buckets divide ranges and may
+//! depend on all of these, since their results are joined again.
+
+use crate::base::part::Part;
+use crate::base::size::ByteSize;
+use crate::statistics::dictionary::WordId;
+use crate::statistics::tally::MAX_LENGTH;
+use crate::statistics::windows::{ELSEWHERE, Shape};
+use std::ops::Range;
+
+/// Words (T_1) a key range has about: one range up to 67 million words. At most four
+/// times as many n-grams leave a range, 2 GB at 8 bytes each, if none is rare.
+pub const RANGE_WORDS: u64 = 1 << 26;
+
+/// The most buckets: each costs every thread a buffer.
+const MOST_BUCKETS: u64 = 1024;
+
+/// The fewest buckets, so that threads share the work evenly.
+const FEWEST_BUCKETS: u64 = 64;
+
+/// The number of key ranges of a corpus of `words` words.
+pub fn ranges(words: u64, range_words: u64) -> u32 {
+    u32::try_from(words.div_ceil(range_words).max(1)).unwrap_or(u32::MAX)
+}
+
+/// Which of `pieces` equal shares of the corpus each word's windows fall in, by the
+/// words before it in order. Not decreasing. `k · pieces` pieces divide `pieces`.
+fn piece(before: u64, total: u64, pieces: u64) -> u64 {
+    (u128::from(before) * u128::from(pieces) / u128::from(total.max(1))) as u64
+}
+
+/// The words of each key range, in order; together all words.
+pub fn range_words(counts: &[u64], ranges: u32) -> Vec<Range<WordId>> {
+    let total: u64 = counts.iter().sum();
+    let mut bounds = vec![0 as WordId; ranges as usize + 1];
+    let mut before = 0;
+    for (id, count) in counts.iter().enumerate() {
+        let range = piece(before, total, ranges.into()) as usize;
+        bounds[range + 1] = id as WordId + 1;
+        before += count;
+    }
+    for range in 0..ranges as usize {
+        bounds[range + 1] = bounds[range + 1].max(bounds[range]);
+    }
+    bounds.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}
+
+/// The buckets of the ranges that one part counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The ranges, ascending, with their words.
+    pub ranges: Vec<(u32, Range<WordId>)>,
+    /// Buckets in each range.
+    pub buckets_per_range: usize,
+    /// By word: its bucket, or [`ELSEWHERE`].
+    pub bucket_of: Vec<u32>,
+    /// A bucket of more windows is counted in sorted runs.
+    pub most_windows: u64,
+    /// Memory for windows before they spill.
+    pub bucket_memory: ByteSize,
+    /// Bytes that a thread gathers for a bucket at a time.
+    pub piece: usize,
+    /// Memory for the runs of a bucket that is too large.
+    pub run_memory: ByteSize,
+    /// Bytes that windows take before compression, at most.
+    pub scratch: ByteSize,
+}
+
+impl Plan {
+    /// Divides the windows of kept words with these `counts` for `part`, so that all
+    /// stays within `memory`: half for windows on their way, an eighth for what
+    /// threads gather, a quarter for sorting, an eighth for a large bucket's runs.
+    pub fn new(
+        counts: &[u64],
+        ranges: u32,
+        part: Part,
+        shape: Shape,
+        min_count: u64,
+        memory: ByteSize,
+        threads: usize,
+    ) -> Self {
+        let all = range_words(counts, ranges);
+        let own: Vec<(u32, Range<WordId>)> = (0..)
+            .zip(all)
+            .filter(|&(range, _)| part.has(range.into()))
+            .collect();
+        let in_range = |words: &Range<WordId>| -> u64 {
+            counts[words.start as usize..words.end as usize].iter().sum()
+        };
+        let windows: u64 = own.iter().map(|(_, words)| in_range(words)).sum();
+        // Sorted ones are in work on every thread and wait, counted, behind it.
+        let per_bucket = memory.0 / 4 / (3 * threads as u64);
+        let most_windows = per_bucket / bytes_in_work(shape, min_count);
+        let wanted = windows
+            .div_ceil(most_windows.max(1))
+            .clamp(FEWEST_BUCKETS, MOST_BUCKETS);
+        let buckets_per_range = wanted.div_ceil(own.len().max(1) as u64);
+        let total: u64 = counts.iter().sum();
+        let mut bucket_of = vec![ELSEWHERE; counts.len()];
+        let mut before = 0;
+        let mut ranges_left = own.iter().enumerate().peekable();
+        for (id, count) in counts.iter().enumerate() {
+            while ranges_left
+                .next_if(|(_, (_, words))| words.end as usize <= id)
+                .is_some()
+            {}
+            if let Some(&(place, (_, words))) = ranges_left.peek()
+                && words.start as usize <= id
+            {
+                let inside = piece(before, total, u64::from(ranges) * buckets_per_range)
+                    % buckets_per_range;
+                bucket_of[id] = (place as u64 * buckets_per_range + inside) as u32;
+            }
+            before += count;
+        }
+        let buckets = own.len() as u64 * buckets_per_range;
+        let piece_bytes = memory.0 / 8 / (threads as u64 * buckets).max(1);
+        Self {
+            ranges: own,
+            buckets_per_range: buckets_per_range as usize,
+            bucket_of,
+            most_windows,
+            bucket_memory: ByteSize(memory.0 / 2),
+            piece: piece_bytes.clamp(shape.width as u64, 1 << 13) as usize,
+            run_memory: ByteSize(memory.0 / 8),
+            scratch: ByteSize(windows.saturating_mul(shape.width as u64)),
+        }
+    }
+
+    /// Number of buckets.
+    pub fn buckets(&self) -> usize {
+        self.ranges.len() * self.buckets_per_range
+    }
+}
+
+/// Bytes of memory that a window of a bucket in work needs, at most: packed while it
+/// is read, as an integer while it is sorted, and what it leaves in the results.
+fn bytes_in_work(shape: Shape, min_count: u64) -> u64 {
+    let kept: u64 = (2..=MAX_LENGTH as u64).map(|n| 4 * n + 8).sum();
+    // Vectors double as they grow.
+    32 + shape.width as u64 + 2 * kept / min_count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ranges_and_buckets_follow_the_order_of_words(
+            counts in prop::collection::vec(1u64..50, 0..60),
+            ranges in 1u32..9,
+            of in 1u32..5,
+            memory in 0u64..10_000,
+            threads in 1usize..9,
+        ) {
+            let all = range_words(&counts, ranges);
+            prop_assert_eq!(all.len(), ranges as usize);
+            let mut at = 0;
+            for words in &all {
+                prop_assert_eq!(words.start, at);
+                at = words.end;
+            }
+            prop_assert_eq!(at as usize, counts.len());
+            let shape = Shape::new(5, counts.len());
+            let mut seen = vec![0; counts.len()];
+            for index in 0..of {
+                let part = Part::new(index, of).unwrap();
+                let plan = Plan::new(&counts, ranges, part, shape, 1, ByteSize(memory), threads);
+                let mut last = 0;
+                for (id, &bucket) in plan.bucket_of.iter().enumerate() {
+                    if bucket == ELSEWHERE {
+                        continue;
+                    }
+                    seen[id] += 1;
+                    prop_assert!(bucket >= last && (bucket as usize) < plan.buckets());
+                    last = bucket;
+                    let (_, words) = &plan.ranges[bucket as usize / plan.buckets_per_range];
+                    prop_assert!(words.contains(&(id as WordId)));
+                }
+            }
+            prop_assert!(seen.into_iter().all(|times| times == 1));
+        }
+    }
+
+    #[test]
+    fn a_corpus_below_the_limit_is_one_range() {
+        assert_eq!(ranges(0, RANGE_WORDS), 1);
+        assert_eq!(ranges(1 << 26, RANGE_WORDS), 1);
+        assert_eq!(ranges((1 << 26) + 1, RANGE_WORDS), 2);
+    }
+}

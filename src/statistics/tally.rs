@@ -1,0 +1,239 @@
+//! The first pass: which words occur often enough, and how many windows of each
+//! length there are. Every thread counts into a table of its own; a table over its
+//! share of memory goes to scratch buckets by hash, where the tables of all threads
+//! and times meet. What is kept in the end must fit in memory.
+
+use crate::base::boundaries::BoundarySlice;
+use crate::base::error::{Error, Result};
+use crate::base::size::ByteSize;
+use crate::base::token::{TokenId, TokenSlice};
+use crate::config::Unit;
+use crate::parallel;
+use crate::statistics::dictionary::{Dictionary, MAX_WORDS, TextCounts, WordSet, hash};
+use crate::statistics::words::{Counted, counted};
+use crate::storage::Buckets;
+use crate::tokenizer::WordTexts;
+
+/// The longest n-gram that is ever counted.
+pub const MAX_LENGTH: usize = 5;
+
+/// Buckets that distinct words are spread over by hash: each is 0.4 % of them.
+pub const WORD_BUCKETS: usize = 256;
+
+/// What the first pass found beside the words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Documents.
+    pub documents: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// T_1 … T_5: windows of each length that cross no barrier. T_1 is the number
+    /// of words.
+    pub windows: [u64; MAX_LENGTH],
+}
+
+impl Totals {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Totals) {
+        self.documents += other.documents;
+        self.tokens += other.tokens;
+        for (sum, windows) in self.windows.iter_mut().zip(other.windows) {
+            *sum += windows;
+        }
+    }
+
+    /// Adds the windows of a run of `words` words between barriers: words − n + 1 of
+    /// length n.
+    #[inline]
+    pub fn add_run(&mut self, words: u64) {
+        for (n, windows) in self.windows.iter_mut().enumerate() {
+            *windows += words.saturating_sub(n as u64);
+        }
+    }
+}
+
+/// Counts words for one thread.
+pub struct WordTally<'a> {
+    texts: &'a WordTexts,
+    table: TextCounts,
+    /// By token id: how often it was a word alone.
+    alone: Vec<u64>,
+    totals: Totals,
+    share: usize,
+}
+
+impl<'a> WordTally<'a> {
+    /// Nothing counted yet; spills beyond `share` bytes.
+    pub fn new(texts: &'a WordTexts, share: usize) -> Self {
+        Self {
+            texts,
+            table: TextCounts::default(),
+            alone: vec![0; texts.vocabulary_size()],
+            totals: Totals::default(),
+            share,
+        }
+    }
+
+    /// Counts one document.
+    pub fn document(
+        &mut self,
+        tokens: TokenSlice<'_>,
+        word_start: BoundarySlice<'_>,
+        spill: &Buckets,
+    ) -> Result<()> {
+        let rules = self.texts.rules();
+        let mut run = 0;
+        let mut words = self.texts.words(tokens, word_start);
+        while let Some(word) = words.next_word() {
+            match counted(word.kind, rules.punctuation) {
+                Counted::Word(text) => {
+                    run += 1;
+                    let alone = (word.tokens.len() == 1)
+                        .then(|| self.alone.get_mut(tokens.get(word.tokens.start) as usize));
+                    match alone.flatten() {
+                        Some(count) => *count += 1,
+                        None => self.table.add(text.as_bytes(), 1),
+                    }
+                }
+                Counted::Skipped => {}
+                Counted::Barrier => {
+                    self.totals.add_run(run);
+                    run = 0;
+                }
+            }
+        }
+        self.totals.add_run(run);
+        self.totals.documents += 1;
+        self.totals.tokens += tokens.len() as u64;
+        if self.table.memory() > self.share {
+            self.spill(spill)?;
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self, spill: &Buckets) -> Result<()> {
+        let mut parts = vec![Vec::new(); WORD_BUCKETS];
+        for (text, count) in self.table.iter() {
+            let bucket = (hash(text) >> 32) as usize % WORD_BUCKETS;
+            let part: &mut Vec<u8> = &mut parts[bucket];
+            part.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            part.extend_from_slice(&count.to_le_bytes());
+            part.extend_from_slice(text);
+            if part.len() >= 1 << 12 {
+                spill.append(bucket, part)?;
+                part.clear();
+            }
+        }
+        for (bucket, part) in parts.iter().enumerate() {
+            spill.append(bucket, part)?;
+        }
+        self.table.clear();
+        Ok(())
+    }
+
+    /// Hands everything over to `spill`.
+    pub fn finish(mut self, spill: &Buckets) -> Result<Totals> {
+        let alone = std::mem::take(&mut self.alone);
+        for (id, &count) in alone.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            let kind = self.texts.of_token(id as TokenId);
+            if let Counted::Word(text) = counted(kind, self.texts.rules().punctuation) {
+                self.table.add(text.as_bytes(), count);
+            }
+        }
+        self.spill(spill)?;
+        Ok(self.totals)
+    }
+}
+
+/// Sums what all threads handed to `spill` and keeps the words with at least
+/// `min_count` occurrences. Returns them and the number of distinct words before.
+///
+/// Fails where the words that are kept need more than `memory`.
+pub fn kept_words(
+    spill: &Buckets,
+    min_count: u64,
+    memory: ByteSize,
+    unit: Unit,
+    threads: usize,
+) -> Result<(Dictionary, u64)> {
+    let mut distinct = 0;
+    let mut kept: Vec<(Box<str>, u64)> = Vec::new();
+    let mut need = 0;
+    parallel::ordered(
+        threads,
+        (0..spill.buckets()).map(Ok),
+        || |bucket| sum_bucket(spill, bucket, min_count),
+        |(words, words_before): (Vec<(Box<str>, u64)>, u64)| {
+            distinct += words_before;
+            // While sorting: the text and its place here; then the dictionary's.
+            need += words
+                .iter()
+                .map(|(text, _)| 2 * text.len() + 16 + 24 + 8 + 8 + 10)
+                .sum::<usize>();
+            kept.extend(words);
+            check_room(need, kept.len(), memory, min_count, unit)
+        },
+    )?;
+    kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let dictionary = Dictionary {
+        words: WordSet::from_sorted(kept.iter().map(|(text, _)| &**text)),
+        counts: kept.iter().map(|&(_, count)| count).collect(),
+    };
+    Ok((dictionary, distinct))
+}
+
+fn check_room(
+    need: usize,
+    words: usize,
+    memory: ByteSize,
+    min_count: u64,
+    unit: Unit,
+) -> Result<()> {
+    if need as u64 <= memory.0 && words <= MAX_WORDS {
+        return Ok(());
+    }
+    let name = match unit {
+        Unit::Word => "words",
+        Unit::Token => "tokens",
+    };
+    Err(Error::resource(
+        "--memory",
+        format!("more than {words} {name} with at least {min_count} occurrences"),
+        format!("words that fit in {memory}"),
+        "raise --memory or count.min_count",
+    ))
+}
+
+fn sum_bucket(
+    spill: &Buckets,
+    bucket: usize,
+    min_count: u64,
+) -> Result<(Vec<(Box<str>, u64)>, u64)> {
+    let mut sums = TextCounts::default();
+    for piece in spill.drain(bucket) {
+        let piece = piece?;
+        let mut rest = &piece[..];
+        while let Some((len, count, after)) = head(rest) {
+            let (text, after) = after.split_at(len);
+            sums.add(text, count);
+            rest = after;
+        }
+    }
+    let kept = sums
+        .iter()
+        .filter(|&(_, count)| count >= min_count)
+        .map(|(text, count)| (String::from_utf8_lossy(text).into(), count))
+        .collect();
+    Ok((kept, sums.len() as u64))
+}
+
+/// A record's text length and count, and the bytes after them.
+fn head(bytes: &[u8]) -> Option<(usize, u64, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    let (count, rest) = rest.split_first_chunk::<8>()?;
+    Some((
+        u32::from_le_bytes(*len) as usize,
+        u64::from_le_bytes(*count),
+        rest,
+    ))
+}

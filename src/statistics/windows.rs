@@ -1,0 +1,247 @@
+//! The second pass: every position of a document emits one window, the next words
+//! up to the longest length, cut at barriers and at words that are not kept. A
+//! window is packed into an integer that sorts as its words do, and goes to the
+//! bucket of its first word, so that buckets in order are sorted order.
+//!
+//! Cost: about 10 ns a window; ⌈length · bits / 8⌉ bytes, 11 for five words out of
+//! 80 000.
+
+use crate::base::error::Result;
+use crate::statistics::dictionary::WordId;
+use crate::statistics::tally::MAX_LENGTH;
+use crate::statistics::words::BARRIER;
+use crate::storage::Buckets;
+
+/// Marks a word whose windows another part counts.
+pub const ELSEWHERE: u32 = u32::MAX;
+
+/// A window of up to five words, ordered as its words are, a prefix before what it
+/// begins. A place holds the word's id plus one; zero means no word.
+pub trait Window: Copy + Ord + Send {
+    /// Packs `words`.
+    fn pack(words: &[WordId], shape: Shape) -> Self;
+    /// The word at `place`, `None` where the window has ended.
+    fn word(self, place: usize, shape: Shape) -> Option<WordId>;
+    /// How many words from the first on are the same; places without a word count
+    /// as the same, so equal windows have all in common.
+    fn common(self, other: Self, shape: Shape) -> usize;
+    /// Appends `shape.width` bytes.
+    fn write(self, shape: Shape, out: &mut Vec<u8>);
+    /// Reads `shape.width` bytes.
+    fn read(bytes: &[u8], shape: Shape) -> Self;
+}
+
+/// How windows are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Words in the longest window.
+    pub length: usize,
+    /// Bits of a place.
+    pub bits: u32,
+    /// Bytes of a window in scratch.
+    pub width: usize,
+}
+
+impl Shape {
+    /// For windows of up to `length` words out of `words`.
+    pub fn new(length: usize, words: usize) -> Self {
+        debug_assert!((1..=MAX_LENGTH).contains(&length));
+        let bits = (usize::BITS - words.leading_zeros()).max(1);
+        let packed = (length * bits as usize).div_ceil(8);
+        Self {
+            length,
+            bits,
+            width: if packed <= 16 { packed } else { 4 * length },
+        }
+    }
+
+    /// Whether a window fits in 128 bits: up to 33 million words for five of them.
+    pub fn is_packed(&self) -> bool {
+        self.length * self.bits as usize <= 128
+    }
+}
+
+impl Window for u128 {
+    #[inline]
+    fn pack(words: &[WordId], shape: Shape) -> Self {
+        let mut packed = 0;
+        for &word in words {
+            packed = packed << shape.bits | u128::from(word + 1);
+        }
+        // A window of no place left is never shifted by all 128 bits.
+        let empty = (shape.length - words.len()) as u32 * shape.bits;
+        if empty < 128 { packed << empty } else { 0 }
+    }
+
+    #[inline]
+    fn word(self, place: usize, shape: Shape) -> Option<WordId> {
+        let shift = (shape.length - 1 - place) as u32 * shape.bits;
+        let mask = (1u128 << shape.bits) - 1;
+        ((self >> shift & mask) as u32).checked_sub(1)
+    }
+
+    #[inline]
+    fn common(self, other: Self, shape: Shape) -> usize {
+        let used = shape.length as u32 * shape.bits;
+        let same = (self ^ other).leading_zeros().saturating_sub(128 - used);
+        (same / shape.bits) as usize
+    }
+
+    #[inline]
+    fn write(self, shape: Shape, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes()[..shape.width]);
+    }
+
+    #[inline]
+    fn read(bytes: &[u8], shape: Shape) -> Self {
+        let mut whole = [0; 16];
+        whole[..shape.width].copy_from_slice(&bytes[..shape.width]);
+        Self::from_le_bytes(whole)
+    }
+}
+
+/// More words than 128 bits hold five of: 20 bytes a window.
+impl Window for [u32; MAX_LENGTH] {
+    fn pack(words: &[WordId], _: Shape) -> Self {
+        let mut places = [0; MAX_LENGTH];
+        for (place, &word) in places.iter_mut().zip(words) {
+            *place = word + 1;
+        }
+        places
+    }
+
+    fn word(self, place: usize, _: Shape) -> Option<WordId> {
+        self[place].checked_sub(1)
+    }
+
+    fn common(self, other: Self, shape: Shape) -> usize {
+        (0..shape.length)
+            .find(|&place| self[place] != other[place])
+            .unwrap_or(shape.length)
+    }
+
+    fn write(self, shape: Shape, out: &mut Vec<u8>) {
+        for place in &self[..shape.length] {
+            out.extend_from_slice(&place.to_le_bytes());
+        }
+    }
+
+    fn read(bytes: &[u8], shape: Shape) -> Self {
+        let mut places = [0; MAX_LENGTH];
+        let (words, _) = bytes[..shape.width].as_chunks::<4>();
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = u32::from_le_bytes(*word);
+        }
+        places
+    }
+}
+
+/// Scatters the windows of one thread. Must be given back with [`Scatter::finish`],
+/// or the last of them are lost.
+pub struct Scatter<'a> {
+    shape: Shape,
+    /// By word: the bucket of the windows that begin with it, or [`ELSEWHERE`].
+    bucket_of: &'a [u32],
+    buckets: &'a Buckets,
+    /// Windows on their way, by bucket.
+    open: Vec<Vec<u8>>,
+    /// Bytes in an open bucket at which it is handed over.
+    full: usize,
+}
+
+impl<'a> Scatter<'a> {
+    /// Hands windows over to `buckets` in pieces of about `piece` bytes; takes up to
+    /// `piece` bytes a bucket.
+    pub fn new(shape: Shape, bucket_of: &'a [u32], buckets: &'a Buckets, piece: usize) -> Self {
+        Self {
+            shape,
+            bucket_of,
+            open: vec![Vec::new(); buckets.buckets()],
+            buckets,
+            full: piece.saturating_sub(shape.width),
+        }
+    }
+
+    /// Emits the windows of a document: words by id, with [`BARRIER`] between runs.
+    /// A window of one word is not needed: single words are counted already.
+    pub fn document<W: Window>(&mut self, words: &[WordId]) -> Result<()> {
+        let mut end = 0;
+        for start in 0..words.len() {
+            // Where the run ends that `start` is in.
+            if end <= start {
+                end = start;
+                while end < words.len() && words[end] != BARRIER {
+                    end += 1;
+                }
+            }
+            let window = &words[start..end.min(start + self.shape.length)];
+            if window.len() < 2 {
+                continue;
+            }
+            let bucket = self.bucket_of[window[0] as usize];
+            if bucket == ELSEWHERE {
+                continue;
+            }
+            let open = &mut self.open[bucket as usize];
+            W::pack(window, self.shape).write(self.shape, open);
+            if open.len() > self.full {
+                self.buckets.append(bucket as usize, open)?;
+                open.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what is left.
+    pub fn finish(self) -> Result<()> {
+        for (bucket, open) in self.open.iter().enumerate() {
+            self.buckets.append(bucket, open)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn windows(shape: Shape, most: u32) -> impl Strategy<Value = (Vec<WordId>, Vec<WordId>)> {
+        let window = move || prop::collection::vec(0..most, 1..=shape.length);
+        (window(), window())
+    }
+
+    fn agrees<W: Window>(shape: Shape, a: &[WordId], b: &[WordId]) {
+        let (x, y) = (W::pack(a, shape), W::pack(b, shape));
+        assert_eq!(x.cmp(&y), a.cmp(b), "{a:?} {b:?}");
+        let places: Vec<_> = (0..shape.length).map(|p| x.word(p, shape)).collect();
+        let expected: Vec<_> = (0..shape.length).map(|p| a.get(p).copied()).collect();
+        assert_eq!(places, expected);
+        let common = (0..shape.length)
+            .find(|&p| a.get(p) != b.get(p))
+            .unwrap_or(shape.length);
+        assert_eq!(x.common(y, shape), common);
+        let mut bytes = Vec::new();
+        x.write(shape, &mut bytes);
+        assert_eq!(bytes.len(), shape.width);
+        assert!(W::read(&bytes, shape) == x);
+    }
+
+    proptest! {
+        #[test]
+        fn packed_windows_sort_as_their_words((a, b) in windows(Shape::new(5, 3), 3)) {
+            agrees::<u128>(Shape::new(5, 3), &a, &b);
+        }
+
+        #[test]
+        fn full_128_bits_are_used((a, b) in windows(Shape::new(4, u32::MAX as usize), u32::MAX - 16)) {
+            agrees::<u128>(Shape::new(4, u32::MAX as usize), &a, &b);
+        }
+
+        #[test]
+        fn wide_windows_do_the_same((a, b) in windows(Shape::new(5, 1 << 30), 1 << 30)) {
+            prop_assert!(!Shape::new(5, 1 << 30).is_packed());
+            agrees::<[u32; MAX_LENGTH]>(Shape::new(5, 1 << 30), &a, &b);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! From a document's tokens to the numbers of its words, as counting and
+//! segmentation see them (spec 7). The number of a word of one token is looked up
+//! once per vocabulary entry, not once per occurrence.
+//!
+//! Cost: about 8 ns a word of one token, 60 ns a longer one.
+
+use crate::base::boundaries::BoundarySlice;
+use crate::base::token::{TokenId, TokenSlice};
+use crate::config::Punctuation;
+use crate::statistics::dictionary::{MAX_WORDS, WordId, WordSet};
+use crate::tokenizer::{WordKind, WordTexts};
+use std::ops::Range;
+
+/// Stands for a word that no n-gram crosses.
+pub const BARRIER: WordId = u32::MAX;
+/// Stands for a word that n-grams go across as if it were not there.
+pub const SKIPPED: WordId = u32::MAX - 1;
+const _: () = assert!(MAX_WORDS < SKIPPED as usize);
+
+/// What a word is to an n-gram, the rules applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted<'a> {
+    /// A word with this text.
+    Word(&'a str),
+    /// No n-gram crosses it.
+    Barrier,
+    /// It is left out, and n-grams go across it.
+    Skipped,
+}
+
+/// Applies the rule for punctuation to a word.
+#[inline]
+pub fn counted(kind: WordKind<'_>, punctuation: Punctuation) -> Counted<'_> {
+    match (kind, punctuation) {
+        (WordKind::Text(text), _) => Counted::Word(text),
+        (WordKind::Punctuation(text), Punctuation::Word) => Counted::Word(text),
+        (WordKind::Punctuation(_), Punctuation::Skip) => Counted::Skipped,
+        (WordKind::Punctuation(_), Punctuation::Barrier) | (WordKind::Unknown, _) => {
+            Counted::Barrier
+        }
+    }
+}
+
+/// The numbers of words in running text: [`WordId`]s of a [`WordSet`], or
+/// [`BARRIER`] or [`SKIPPED`]. A word that is not in the set is a barrier.
+pub struct WordCodes<'a> {
+    texts: &'a WordTexts,
+    words: &'a WordSet,
+    /// By token id: the code of the word that it makes alone.
+    alone: Vec<WordId>,
+}
+
+impl<'a> WordCodes<'a> {
+    /// Numbers by `words` under the rules of `texts`; a few milliseconds for 50 000
+    /// tokens.
+    pub fn new(texts: &'a WordTexts, words: &'a WordSet) -> Self {
+        let code = |id: TokenId| code(texts, words, texts.of_token(id));
+        Self {
+            alone: (0..texts.vocabulary_size() as TokenId).map(code).collect(),
+            texts,
+            words,
+        }
+    }
+
+    /// Hands the code and the tokens of every word of a document to `each`.
+    #[inline]
+    pub fn each(
+        &self,
+        tokens: TokenSlice<'_>,
+        word_start: BoundarySlice<'_>,
+        mut each: impl FnMut(WordId, Range<usize>),
+    ) {
+        let mut words = self.texts.words(tokens, word_start);
+        while let Some(word) = words.next_word() {
+            let alone = if word.tokens.len() == 1 {
+                self.alone.get(tokens.get(word.tokens.start) as usize)
+            } else {
+                None
+            };
+            let code = match alone {
+                Some(&code) => code,
+                None => code(self.texts, self.words, word.kind),
+            };
+            each(code, word.tokens);
+        }
+    }
+}
+
+fn code(texts: &WordTexts, words: &WordSet, kind: WordKind<'_>) -> WordId {
+    match counted(kind, texts.rules().punctuation) {
+        Counted::Word(text) => words.find(text).unwrap_or(BARRIER),
+        Counted::Barrier => BARRIER,
+        Counted::Skipped => SKIPPED,
+    }
+}
