@@ -3,13 +3,18 @@
 //! parquet; everything handed out is our own slices or plain values.
 
 pub mod batch;
+pub mod counts;
 pub mod documents;
 pub mod footer;
+mod parquet_file;
 pub mod schema;
 pub mod text;
+pub mod vocabulary;
 pub mod writer;
 
 pub use batch::{Document, DocumentBatch};
+pub use counts::{CountsFile, CountsWriter};
 pub use documents::{DocumentFile, Projection};
 pub use footer::{BatchRecord, Footer};
+pub use vocabulary::{VocabularyFile, write_vocabulary};
 pub use writer::DocumentWriter;

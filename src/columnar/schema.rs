@@ -33,6 +33,26 @@ pub fn documents(wide: bool, spans: bool) -> Schema {
     Schema::new(fields)
 }
 
+/// The schema of n-gram counts.
+pub fn counts() -> Schema {
+    let words = Field::new("item", DataType::UInt32, false);
+    Schema::new(vec![
+        Field::new("ngram", DataType::List(Arc::new(words)), false),
+        Field::new("text", DataType::Utf8, false),
+        Field::new("count", DataType::UInt64, false),
+    ])
+}
+
+/// The schema of a masking vocabulary.
+pub fn vocabulary() -> Schema {
+    Schema::new(vec![
+        Field::new("ngram", DataType::Utf8, false),
+        Field::new("length", DataType::UInt32, false),
+        Field::new("count", DataType::UInt64, false),
+        Field::new("score", DataType::Float64, false),
+    ])
+}
+
 /// A schema as plain JSON: name, type and nullability of each column.
 pub fn as_json(schema: &Schema) -> serde_json::Value {
     schema
