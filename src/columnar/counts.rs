@@ -178,7 +178,13 @@ mod tests {
         let path = dir.path().join("counts-2.parquet");
         // More than one slice and one row group.
         let ngrams: Vec<([u32; 2], String, u64)> = (0..300_000u32)
-            .map(|n| ([n / 7, n % 7], format!("w{} w{}", n / 7, n % 7), u64::from(n) + 1))
+            .map(|n| {
+                (
+                    [n / 7, n % 7],
+                    format!("w{} w{}", n / 7, n % 7),
+                    u64::from(n) + 1,
+                )
+            })
             .collect();
         let mut writer =
             CountsWriter::new(std::fs::File::create(&path).unwrap(), "test", 2).unwrap();
@@ -192,7 +198,10 @@ mod tests {
         let mut at = 0;
         file.read(|words, text, count| {
             let (expected, expected_text, expected_count) = &ngrams[at];
-            assert_eq!((words, text, count), (&expected[..], &**expected_text, *expected_count));
+            assert_eq!(
+                (words, text, count),
+                (&expected[..], &**expected_text, *expected_count)
+            );
             at += 1;
             Ok(())
         })

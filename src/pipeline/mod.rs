@@ -1,4 +1,7 @@
 //! Layer 7, pipeline: stages put together. Each stage is one function from paths and
 //! a configuration to an artefact; `run` calls them in order.
 
+pub mod inspect;
 pub mod stage;
+pub mod summary;
+pub mod verify;

@@ -2,6 +2,8 @@
 //! request; all on standard error. A stage is handed a [`Progress`] and never asks
 //! where it goes. The only place that names indicatif.
 
+pub mod memory;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::{IsTerminal, Write};

@@ -1,0 +1,67 @@
+//! The subcommands: what each takes, and what it does.
+
+mod artefacts;
+
+use crate::base::error::Result;
+use crate::pipeline::summary::grouped;
+use crate::storage::Manifest;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
+
+/// All subcommands, in the order of the help.
+pub fn all() -> Result<Vec<Command>> {
+    Ok(vec![
+        artefacts::inspect_command(),
+        artefacts::verify_command(),
+    ])
+}
+
+/// Runs the subcommand `name`.
+pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
+    match name {
+        "inspect" => artefacts::inspect(matches),
+        _ => artefacts::verify(matches),
+    }
+}
+
+/// A path that must be given.
+fn path(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .help(help)
+        .value_name(name.to_uppercase())
+        .value_parser(value_parser!(PathBuf))
+        .required(true)
+}
+
+/// The flag `--output`.
+fn output(help: &'static str) -> Arg {
+    Arg::new("output")
+        .long("output")
+        .short('o')
+        .help(help)
+        .value_name("PATH")
+        .value_parser(value_parser!(PathBuf))
+        .required(true)
+}
+
+/// The path of a required argument.
+fn given(matches: &ArgMatches, name: &str) -> PathBuf {
+    matches
+        .get_one::<PathBuf>(name)
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// What a stage counted, one total a line.
+fn print_totals(manifest: &Manifest) {
+    for (name, value) in &manifest.totals {
+        let text = match value {
+            serde_json::Value::Number(n) => match n.as_u64() {
+                Some(whole) => grouped(whole),
+                None => format!("{:.4}", n.as_f64().unwrap_or(f64::NAN)),
+            },
+            other => other.to_string(),
+        };
+        println!("{:>24}  {text}", name.replace('_', " "));
+    }
+}

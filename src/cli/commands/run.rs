@@ -1,0 +1,91 @@
+//! `cloze run PIPELINE.toml`.
+
+use super::{given, path};
+use crate::base::error::{Error, Result};
+use crate::cli::shared;
+use crate::config::{PipelineConfig, keys};
+use crate::pipeline;
+use crate::pipeline::stage::StageOptions;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::{Path, PathBuf};
+
+pub fn command() -> Command {
+    let command = Command::new("run")
+        .about("All stages of a pipeline, skipping what is done")
+        .arg(path(
+            "pipeline",
+            "The pipeline's TOML; its paths are relative to it",
+        ))
+        .arg(
+            Arg::new("work")
+                .long("work")
+                .help("Folder that everything goes to; without it, `work` of the TOML or runs/NAME")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("set")
+                .long("set")
+                .help("Sets a key over the file, as in --set train.steps=500")
+                .value_name("KEY=VALUE")
+                .action(ArgAction::Append),
+        )
+        .arg(
+            Arg::new("only")
+                .long("only")
+                .help("Stages to run: tokenize, count, vocabulary, shard, mask, train")
+                .value_name("STAGE")
+                .value_delimiter(',')
+                .action(ArgAction::Append),
+        );
+    shared::add(shared::add_overwrite(command))
+}
+
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let file = given(matches, "pipeline");
+    let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
+    let list = |name: &str| -> Vec<String> {
+        matches
+            .get_many::<String>(name)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    };
+    let mut config: PipelineConfig =
+        keys::from_toml(&file.display().to_string(), &text, &list("set"))?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    resolve_paths(&mut config, folder);
+    let work = shared::typed::<PathBuf>(matches, "work")
+        .or_else(|| config.work.clone())
+        .unwrap_or_else(|| Path::new("runs").join(&config.name));
+    let defaults = StageOptions {
+        threads: crate::parallel::threads(config.threads),
+        memory: config.memory,
+        seed: config.seed,
+        ..StageOptions::new()
+    };
+    let options = shared::options(matches, defaults)?;
+    config.seed = options.seed;
+    let summary = pipeline::run::run(&config, &work, &list("only"), &options, |text| {
+        println!("{text}");
+    })?;
+    println!("\n{summary}");
+    Ok(())
+}
+
+/// Makes the paths of a pipeline relative to the folder of its TOML.
+fn resolve_paths(config: &mut PipelineConfig, folder: &Path) {
+    for input in &mut config.tokenize.inputs {
+        *input = folder.join(&*input).display().to_string();
+    }
+    if !config.tokenize.tokenizer.as_os_str().is_empty() {
+        config.tokenize.tokenizer = folder.join(&config.tokenize.tokenizer);
+    }
+    if let Some(import) = config.vocabulary.as_mut().and_then(|v| v.import.as_mut()) {
+        *import = folder.join(&*import);
+    }
+    if let Some(work) = &mut config.work {
+        *work = folder.join(&*work);
+    }
+}

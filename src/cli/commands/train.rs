@@ -1,0 +1,63 @@
+//! `cloze train`.
+
+use super::{given, output, path};
+use crate::base::error::{Error, Result};
+use crate::cli::{flags, shared};
+use crate::config::{TrainConfig, keys};
+use crate::pipeline::stage::StageOptions;
+use crate::pipeline::train::train;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
+
+pub fn command() -> Result<Command> {
+    let command = Command::new("train")
+        .about("Shards to a trained model")
+        .arg(path("shards", "Folder that `cloze shard` wrote"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .help("TOML with the keys below, or a pipeline's with a [train] table")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(output(
+            "Folder that checkpoints, metrics and the exported model go to",
+        ));
+    Ok(shared::add(shared::add_overwrite(
+        flags::add::<TrainConfig>(command, &[])?,
+    )))
+}
+
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let (place, mut table) = match shared::typed::<PathBuf>(matches, "config") {
+        Some(file) => {
+            let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
+            let place = file.display().to_string();
+            let table: toml::Table = toml::from_str(&text).map_err(|error| {
+                Error::usage(
+                    &place,
+                    error.to_string().trim_end().to_owned(),
+                    "valid TOML",
+                    "correct the line",
+                )
+            })?;
+            let table = match table.get("train") {
+                Some(toml::Value::Table(train)) => train.clone(),
+                _ => table,
+            };
+            (place, table)
+        }
+        None => ("the command line".to_owned(), toml::Table::new()),
+    };
+    flags::fill::<TrainConfig>(matches, &mut table)?;
+    let config: TrainConfig = keys::from_table(&place, table)?;
+    let options = shared::options(matches, StageOptions::new())?;
+    let manifest = train(
+        &config,
+        &given(matches, "shards"),
+        &given(matches, "output"),
+        &options,
+    )?;
+    super::print_totals(&manifest);
+    Ok(())
+}

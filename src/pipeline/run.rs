@@ -1,0 +1,158 @@
+//! `cloze run`: all stages of a pipeline's TOML, skipping what is done, and a summary
+//! of what came out. Costs what its stages cost.
+
+use crate::base::error::{Error, Result};
+use crate::config::PipelineConfig;
+use crate::pipeline::stage::StageOptions;
+use crate::pipeline::summary::{StageFigures, Summary};
+use crate::pipeline::{count, preview, shard, tokenize, train, vocabulary};
+use crate::progress::memory;
+use crate::storage::{ArtefactKind, Manifest};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The stages of a pipeline, in order.
+pub const STAGES: [&str; 6] = ["tokenize", "count", "vocabulary", "shard", "mask", "train"];
+
+/// Where a pipeline's artefacts lie in its work folder.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Token files.
+    pub tokens: PathBuf,
+    /// N-gram counts.
+    pub counts: PathBuf,
+    /// The masking vocabulary.
+    pub vocabulary: PathBuf,
+    /// Shards.
+    pub shards: PathBuf,
+    /// The training run.
+    pub model: PathBuf,
+    /// What the last run measured.
+    pub figures: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the folder `work`.
+    pub fn new(work: &Path) -> Self {
+        Self {
+            tokens: work.join("tokens"),
+            counts: work.join("counts"),
+            vocabulary: work.join("vocabulary.parquet"),
+            shards: work.join("shards"),
+            model: work.join("model"),
+            figures: work.join("figures.json"),
+        }
+    }
+}
+
+/// Runs the stages of `config` in `work`; of `only` where it names any. Masked text
+/// goes to `show`. Returns the summary.
+pub fn run(
+    config: &PipelineConfig,
+    work: &Path,
+    only: &[String],
+    options: &StageOptions,
+    mut show: impl FnMut(&str),
+) -> Result<Summary> {
+    config.check()?;
+    if let Some(unknown) = only.iter().find(|name| !STAGES.contains(&name.as_str())) {
+        return Err(Error::usage(
+            "--only",
+            format!("{unknown:?}"),
+            format!("stages among {}", STAGES.join(", ")),
+            "separate several with commas",
+        ));
+    }
+    let wanted = |stage: &str| only.is_empty() || only.iter().any(|name| name == stage);
+    let layout = Layout::new(work);
+    let mut summary = Summary::read(&layout.figures);
+    let options = StageOptions {
+        seed: config.seed,
+        ..options.clone()
+    };
+
+    if wanted("tokenize") {
+        let manifest = timed(&mut summary, &layout, "tokenize", &options, || {
+            tokenize::tokenize(&config.tokenize, &layout.tokens, &options)
+        })?;
+        summary.tokenized(&manifest, &layout.tokens);
+    }
+    if let Some(count) = config.count.as_ref().filter(|_| wanted("count")) {
+        let manifest = timed(&mut summary, &layout, "count", &options, || {
+            count::count(count, &layout.tokens, &layout.counts, &options)
+        })?;
+        summary.counted(&manifest, &layout.counts);
+    }
+    if let Some(vocabulary) = config.vocabulary.as_ref().filter(|_| wanted("vocabulary")) {
+        let counts = config.count.as_ref().map(|_| layout.counts.as_path());
+        let manifest = timed(&mut summary, &layout, "vocabulary", &options, || {
+            vocabulary::vocabulary(
+                vocabulary,
+                counts.filter(|_| vocabulary.import.is_none()),
+                None,
+                &layout.vocabulary,
+                &options,
+            )
+        })?;
+        summary.ranked(&manifest, &layout.vocabulary);
+    }
+    if wanted("shard") {
+        let units = config.vocabulary.as_ref().map(|_| &layout.vocabulary);
+        let manifest = timed(&mut summary, &layout, "shard", &options, || {
+            shard::shard(
+                &config.shard,
+                &layout.tokens,
+                units.map(PathBuf::as_path),
+                &layout.shards,
+                &options,
+            )
+        })?;
+        summary.sharded(&manifest, &layout.shards);
+    }
+    if let Some(shown) = config.preview.as_ref().filter(|_| wanted("mask")) {
+        show(&preview::of_shards(
+            shown,
+            &config.masking(),
+            &layout.shards,
+            &options,
+        )?);
+    }
+    if let Some(train) = config.train.as_ref().filter(|_| wanted("train")) {
+        let manifest = timed(&mut summary, &layout, "train", &options, || {
+            train::train(train, &layout.shards, &layout.model, &options)
+        })?;
+        summary.trained(&manifest, &layout.model);
+    }
+    summary.write(&layout.figures)?;
+    Ok(summary)
+}
+
+/// Runs one stage and keeps what it took. A stage that was done before keeps the
+/// figures of the run that did it.
+fn timed(
+    summary: &mut Summary,
+    layout: &Layout,
+    stage: &str,
+    options: &StageOptions,
+    work: impl FnOnce() -> Result<Manifest>,
+) -> Result<Manifest> {
+    options.check_stop()?;
+    memory::reset_peak();
+    let began = Instant::now();
+    let manifest = work()?;
+    let units = match manifest.artefact {
+        ArtefactKind::Vocabulary => manifest.total("ngrams"),
+        ArtefactKind::Run => manifest.total("tokens_trained"),
+        _ => manifest.total("tokens"),
+    };
+    summary.stage(StageFigures {
+        stage: stage.to_owned(),
+        fingerprint: manifest.fingerprint.clone(),
+        units,
+        seconds: began.elapsed().as_secs_f64(),
+        peak_memory: memory::peak(),
+        earlier: false,
+    });
+    summary.write(&layout.figures)?;
+    Ok(manifest)
+}

@@ -1,0 +1,217 @@
+//! `cloze verify`: every byte of an artefact. Reads each file once for its hash and
+//! decodes it once; memory is one record batch.
+
+use crate::base::error::{Error, Result};
+use crate::columnar::counts::CountsFile;
+use crate::columnar::vocabulary::VocabularyFile;
+use crate::columnar::{DocumentFile, Projection};
+use crate::storage::source::hash_file;
+use crate::storage::{Artefact, ArtefactKind, ByteSource, FileRecord, FileSource};
+use crate::tokenizer::Tokenizer;
+use std::path::Path;
+
+/// What was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Files read.
+    pub files: usize,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Rows decoded.
+    pub rows: u64,
+}
+
+/// Checks every file of the artefact at `path` against its manifest, and that what is
+/// in it is what its kind says. The first thing that is wrong is the error.
+pub fn verify(path: &Path) -> Result<Verified> {
+    let artefact = Artefact::open_any(path)?;
+    let mut verified = Verified {
+        files: 0,
+        bytes: 0,
+        rows: 0,
+    };
+    for (file, record) in artefact.files() {
+        check_bytes(&file, record)?;
+        verified.files += 1;
+        verified.bytes += record.bytes;
+        verified.rows += match artefact.kind() {
+            ArtefactKind::Tokens | ArtefactKind::Shards => {
+                check_documents(&artefact, &file, record)?
+            }
+            ArtefactKind::Counts => check_counts(&file, record)?,
+            ArtefactKind::Vocabulary => check_vocabulary(&file, record)?,
+            ArtefactKind::Run => 0,
+        };
+    }
+    if let Some(record) = &artefact.manifests[0].tokenizer {
+        let file = artefact.folder().join(&record.file);
+        let tokenizer = crate::tokenizer::read_written(&file, record.special_tokens.clone())?;
+        check_tokenizer(
+            &file,
+            &tokenizer,
+            &record.fingerprint,
+            record.vocabulary_size,
+        )?;
+        verified.files += 1;
+    }
+    Ok(verified)
+}
+
+fn check_bytes(file: &Path, record: &FileRecord) -> Result<()> {
+    let source = FileSource::open(file)?;
+    if source.len() != record.bytes {
+        return Err(Error::corrupt(
+            file.display().to_string(),
+            format!("{} bytes", source.len()),
+            format!("{} bytes, as its manifest says", record.bytes),
+            "the file was cut short or replaced: copy it again, or write it again",
+        ));
+    }
+    let hash = hash_file(file)?;
+    if hash != record.hash {
+        return Err(Error::corrupt(
+            file.display().to_string(),
+            damaged_place(file).unwrap_or_else(|| format!("hash {hash}")),
+            format!("hash {}, as its manifest says", record.hash),
+            "the file is damaged: copy it again, or write it again",
+        ));
+    }
+    Ok(())
+}
+
+/// Which record batch of a document file is damaged, where that can be told.
+fn damaged_place(file: &Path) -> Option<String> {
+    let documents = DocumentFile::open(FileSource::open(file).ok()?).ok()?;
+    documents.verify().err().map(|error| error.to_string())
+}
+
+fn check_documents(artefact: &Artefact, file: &Path, record: &FileRecord) -> Result<u64> {
+    let size = artefact.tokenizer()?.vocabulary_size;
+    let documents = DocumentFile::open(FileSource::open(file)?)?;
+    let mut rows = 0;
+    let mut tokens = 0;
+    for index in 0..documents.footer().batches.len() {
+        let batch = documents.batch(index, Projection::ALL)?;
+        for document in batch.documents() {
+            let wrong = |found: String, expected: &str| {
+                Err(Error::corrupt(
+                    format!(
+                        "{}, record batch {index}, document {}",
+                        file.display(),
+                        document.id
+                    ),
+                    found,
+                    expected,
+                    "write the file again with the stage that made it",
+                ))
+            };
+            let len = document.tokens.len();
+            if let Some(id) = (0..len)
+                .map(|at| document.tokens.get(at))
+                .find(|&id| u64::from(id) >= size)
+            {
+                return wrong(
+                    format!("token id {id}"),
+                    &format!("ids below the vocabulary size {size}"),
+                );
+            }
+            let Some(words) = document.word_start else {
+                return wrong("no word starts".into(), "a word_start plane");
+            };
+            if len > 0 && !words.get(0) {
+                return wrong("no word start at token 0".into(), "a word at the start");
+            }
+            if let Some(spans) = document.span_start
+                && let Some(at) = (0..len).find(|&at| spans.get(at) && !words.get(at))
+            {
+                return wrong(
+                    format!("a unit that starts inside a word, at token {at}"),
+                    "units that start where words do",
+                );
+            }
+            rows += 1;
+            tokens += len as u64;
+        }
+    }
+    if (rows, Some(tokens)) != (record.rows, record.tokens) {
+        return Err(Error::corrupt(
+            file.display().to_string(),
+            format!("{rows} documents, {tokens} tokens"),
+            format!("{} documents, {:?} tokens", record.rows, record.tokens),
+            "manifest and file do not belong together: write them again",
+        ));
+    }
+    Ok(rows)
+}
+
+/// N-grams must be sorted by their word ids, so that ranges can be joined.
+fn check_counts(file: &Path, record: &FileRecord) -> Result<u64> {
+    let mut before: Vec<u32> = Vec::new();
+    let mut rows = 0;
+    CountsFile::open(file)?.read(|words, text, _| {
+        if rows > 0 && before.as_slice() >= words {
+            return Err(Error::corrupt(
+                format!("{}, row {rows}", file.display()),
+                format!("{text:?} after an n-gram that sorts behind it"),
+                "n-grams sorted by word ids, each once",
+                "count again",
+            ));
+        }
+        before.clear();
+        before.extend_from_slice(words);
+        rows += 1;
+        Ok(())
+    })?;
+    check_rows(file, record, rows)
+}
+
+/// Lengths ascend, and within a length scores descend: the order of rank.
+fn check_vocabulary(file: &Path, record: &FileRecord) -> Result<u64> {
+    let mut before: Option<(u32, f64)> = None;
+    let mut rows = 0;
+    VocabularyFile::open(file)?.read(|entry| {
+        let rank = (entry.length, entry.score);
+        let in_order = before
+            .is_none_or(|(length, score)| rank.0 > length || rank.0 == length && rank.1 <= score);
+        if !in_order || entry.ngram.split(' ').count() != entry.length as usize {
+            return Err(Error::corrupt(
+                format!("{}, row {rows}", file.display()),
+                format!("{:?} of length {}", entry.ngram, entry.length),
+                "n-grams by length and rank",
+                "make the vocabulary again",
+            ));
+        }
+        before = Some(rank);
+        rows += 1;
+        Ok(())
+    })?;
+    check_rows(file, record, rows)
+}
+
+fn check_rows(file: &Path, record: &FileRecord, rows: u64) -> Result<u64> {
+    if rows == record.rows {
+        return Ok(rows);
+    }
+    Err(Error::corrupt(
+        file.display().to_string(),
+        format!("{rows} rows"),
+        format!("{} rows, as its manifest says", record.rows),
+        "manifest and file do not belong together: write them again",
+    ))
+}
+
+fn check_tokenizer(file: &Path, tokenizer: &Tokenizer, fingerprint: &str, size: u64) -> Result<()> {
+    if tokenizer.fingerprint() == fingerprint && tokenizer.vocabulary_size() as u64 == size {
+        return Ok(());
+    }
+    Err(Error::mismatch(
+        file.display().to_string(),
+        format!(
+            "fingerprint {}, {} entries",
+            tokenizer.fingerprint(),
+            tokenizer.vocabulary_size()
+        ),
+        format!("fingerprint {fingerprint}, {size} entries"),
+        "the tokenizer was replaced: put the one back that wrote these files",
+    ))
+}
