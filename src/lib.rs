@@ -14,4 +14,5 @@ pub mod pipeline;
 pub mod progress;
 pub mod shard;
 pub mod storage;
+pub mod text;
 pub mod tokenizer;
