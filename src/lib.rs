@@ -15,5 +15,6 @@ pub mod pipeline;
 pub mod progress;
 pub mod shard;
 pub mod storage;
+pub mod text;
 pub mod tokenizer;
 pub mod training;

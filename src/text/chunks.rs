@@ -1,0 +1,364 @@
+//! Cuts a corpus into chunks, the unit of parallel work and of parts: chunk k of
+//! file f belongs to part (f + k) mod N. Chunks follow from the inputs alone. Plain
+//! files are cut at fixed offsets and read by whoever works on the chunk; compressed
+//! files are one stream, cut into documents as it is drawn; tables are cut by rows.
+
+use super::compression::Compression;
+use super::document::{self, Outcome, POSITION_BITS, Place};
+use super::format::{self, Shape};
+use super::frames::{Fault, Frame, Frames, Framing, broken};
+use super::inputs;
+use crate::base::error::{Error, Result};
+use crate::base::part::Part;
+use crate::columnar::text::TextColumn;
+use crate::config::TokenizeConfig;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::iter::Peekable;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of a file's text in one chunk: half a second to three seconds of
+/// tokenising, and few enough in memory at once on any number of cores.
+const CHUNK_BYTES: u64 = 8 << 20;
+
+/// Bytes of a (compressed) table in one chunk, about.
+const TABLE_CHUNK_BYTES: u64 = 4 << 20;
+
+/// No chunk of a table has more rows.
+const TABLE_CHUNK_ROWS: u64 = 1 << 16;
+
+/// JSON writes a character in up to three times its UTF-8 bytes (\u00e9).
+const JSON_GROWTH: usize = 3;
+
+/// A place between chunks, by file and chunk number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Index in the list of inputs.
+    pub file: u32,
+    /// Chunk of that file.
+    pub chunk: u64,
+}
+
+/// Some documents of one file.
+pub struct Chunk {
+    /// Its file and number.
+    pub cursor: Cursor,
+    /// Bytes of input that were passed since the chunk before, for progress.
+    pub passed: u64,
+    work: Work,
+}
+
+enum Work {
+    /// Frames that begin in a range of a plain file.
+    Range(Shape, Framing, Range<u64>),
+    /// Frames of a compressed file.
+    Frames(Shape, Vec<Frame>),
+    /// Rows of a table.
+    Rows(Arc<TextColumn>, Range<u64>),
+    /// A file that cannot be read.
+    Unreadable(String),
+}
+
+/// Input files, and how they are read.
+pub struct Corpus {
+    files: Vec<PathBuf>,
+    config: TokenizeConfig,
+    chunk_bytes: u64,
+}
+
+impl Corpus {
+    /// Finds the input files; opens none.
+    pub fn open(config: &TokenizeConfig) -> Result<Self> {
+        let files = inputs::find(&config.inputs)?;
+        let most = 1usize << (u64::BITS - POSITION_BITS);
+        if files.len() > most {
+            return Err(Error::usage(
+                "tokenize.inputs",
+                format!("{} files", files.len()),
+                format!("at most {most}"),
+                "put several documents into one file, for example as jsonl",
+            ));
+        }
+        Ok(Self {
+            files,
+            config: config.clone(),
+            chunk_bytes: CHUNK_BYTES,
+        })
+    }
+
+    /// The same corpus in chunks of another size, so that small texts have many.
+    pub fn with_chunk_bytes(self, chunk_bytes: u64) -> Self {
+        Self {
+            chunk_bytes: chunk_bytes.max(1),
+            ..self
+        }
+    }
+
+    /// Input files: a document's id holds the index in this list.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Length of all files together, as far as they can be seen.
+    pub fn bytes(&self) -> u64 {
+        let length = |path: &PathBuf| path.metadata().map_or(0, |found| found.len());
+        self.files.iter().map(length).sum()
+    }
+
+    /// The chunks of `part` from `from` on, in order.
+    pub fn chunks(&self, part: Part, from: Cursor) -> Chunks<'_> {
+        Chunks {
+            corpus: self,
+            part,
+            from,
+            file: from.file,
+            open: None,
+            passed: 0,
+        }
+    }
+
+    /// Hands every document of `chunk`, usable or not, to `each`.
+    pub fn read(
+        &self,
+        chunk: Chunk,
+        mut each: impl FnMut(Outcome<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let path = &self.files[chunk.cursor.file as usize];
+        match chunk.work {
+            Work::Range(shape, framing, range) => {
+                let frames = File::open(path).and_then(|file| {
+                    Frames::from_range(file, framing, self.limit(shape), range.clone())
+                });
+                match frames {
+                    Ok(mut frames) => {
+                        frames.try_for_each(|frame| each(self.outcome(&frame, shape)))
+                    }
+                    Err(error) => each(Outcome {
+                        place: Place::Byte(range.start),
+                        text: Err(Fault::of(broken(&error), b"")),
+                    }),
+                }
+            }
+            Work::Frames(shape, frames) => frames
+                .iter()
+                .try_for_each(|frame| each(self.outcome(frame, shape))),
+            Work::Rows(column, rows) => self.read_rows(&column, rows, each),
+            Work::Unreadable(reason) => each(Outcome {
+                place: Place::File,
+                text: Err(Fault::of(reason, b"")),
+            }),
+        }
+    }
+
+    fn read_rows(
+        &self,
+        column: &TextColumn,
+        rows: Range<u64>,
+        mut each: impl FnMut(Outcome<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = rows.start;
+        // An error of `each` goes on up; one of the table is the fault of a row.
+        let mut stopped = None;
+        let outcome = column.read(rows, |row, value| {
+            next = row + 1;
+            let text = match value {
+                Some(text) => document::check(text, self.config.max_document.bytes())
+                    .map(|()| Cow::Borrowed(text)),
+                None => Err(Fault::of("a missing value", b"")),
+            };
+            let place = Place::Row(row);
+            each(Outcome { place, text }).map_err(|error| {
+                stopped = Some(error);
+                Error::Interrupted
+            })
+        });
+        match (stopped, outcome) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(()),
+            (None, Err(error)) => each(Outcome {
+                place: Place::Row(next),
+                text: Err(Fault::of(error.to_string(), b"")),
+            }),
+        }
+    }
+
+    fn outcome<'a>(&self, frame: &'a Frame, shape: Shape) -> Outcome<'a> {
+        let max_document = self.config.max_document.bytes();
+        let text = match &frame.content {
+            Ok(content) => document::text_of(content, shape, &self.config.text_field, max_document),
+            Err(fault) => Err(fault.clone()),
+        };
+        Outcome {
+            place: Place::Byte(frame.start),
+            text,
+        }
+    }
+
+    /// The longest frame of a shape.
+    fn limit(&self, shape: Shape) -> usize {
+        let max_document = self.config.max_document.bytes();
+        match shape {
+            Shape::Json => max_document.saturating_mul(JSON_GROWTH),
+            _ => max_document,
+        }
+        // Leaves room for what is added to it.
+        .min(usize::MAX / 4)
+    }
+
+    /// Begins to cut a file up; one that cannot be read is a chunk that says so.
+    fn open_file(&self, path: &Path) -> OpenFile {
+        self.try_open(path)
+            .unwrap_or_else(|error| OpenFile::Once(0, Some(Work::Unreadable(broken(&error)))))
+    }
+
+    fn try_open(&self, path: &Path) -> io::Result<OpenFile> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is neither a file nor a folder"));
+        }
+        let length = metadata.len();
+        let compression = Compression::of(&mut file)?;
+        let shape = format::shape(path, &self.config)?;
+        let framing = match shape {
+            Shape::Text(framing) => framing,
+            Shape::Json => Framing::Line,
+            Shape::Rows(_) if compression.is_some() => {
+                return Err(io::Error::other(
+                    "a table inside a compressed file; decompress it first",
+                ));
+            }
+            Shape::Rows(format) => {
+                let column = TextColumn::open(path, &self.config.text_field, format);
+                return Ok(match column {
+                    Ok(column) => OpenFile::table(column, length),
+                    Err(error) => OpenFile::Once(length, Some(Work::Unreadable(error.to_string()))),
+                });
+            }
+        };
+        if let Some(compression) = compression {
+            let read = Arc::new(AtomicU64::new(0));
+            let counted = Counted {
+                file,
+                read: read.clone(),
+            };
+            let frames =
+                Frames::from_start(compression.reader(counted)?, framing, self.limit(shape))?;
+            return Ok(OpenFile::Stream(shape, frames.peekable(), read));
+        }
+        Ok(match framing {
+            Framing::File => OpenFile::Once(length, Some(Work::Range(shape, framing, 0..length))),
+            _ => OpenFile::Plain(shape, framing, 0..length),
+        })
+    }
+}
+
+/// A file being cut into chunks.
+enum OpenFile {
+    /// What is left of a plain file.
+    Plain(Shape, Framing, Range<u64>),
+    /// The documents of a compressed file, and how far it was read.
+    Stream(Shape, Peekable<Frames>, Arc<AtomicU64>),
+    /// Rows that are left, rows in a chunk, bytes in a chunk.
+    Table(Arc<TextColumn>, Range<u64>, u64, u64),
+    /// A file that is one chunk, and its length.
+    Once(u64, Option<Work>),
+}
+
+impl OpenFile {
+    fn table(column: TextColumn, length: u64) -> Self {
+        let rows = column.rows();
+        let per_row = (length / rows.max(1)).max(1);
+        let chunk = (TABLE_CHUNK_BYTES / per_row).clamp(1, TABLE_CHUNK_ROWS);
+        Self::Table(Arc::new(column), 0..rows, chunk, chunk * per_row)
+    }
+
+    /// The next chunk: its number, what to do, and the bytes of input it passed.
+    fn next(&mut self, chunk_bytes: u64) -> Option<(u64, Work, u64)> {
+        match self {
+            Self::Plain(shape, framing, left) if !left.is_empty() => {
+                let range = left.start..left.end.min(left.start + chunk_bytes);
+                left.start = range.end;
+                let passed = range.end - range.start;
+                let number = range.start / chunk_bytes;
+                Some((number, Work::Range(*shape, *framing, range), passed))
+            }
+            Self::Stream(shape, frames, read) => {
+                let number = frames.peek()?.start / chunk_bytes;
+                let inside = |frame: &Frame| frame.start / chunk_bytes == number;
+                let found = std::iter::from_fn(|| frames.next_if(inside)).collect();
+                let passed = read.swap(0, Ordering::Relaxed);
+                Some((number, Work::Frames(*shape, found), passed))
+            }
+            Self::Table(column, left, chunk, bytes) if !left.is_empty() => {
+                let rows = left.start..left.end.min(left.start + *chunk);
+                left.start = rows.end;
+                let number = rows.start / *chunk;
+                Some((number, Work::Rows(column.clone(), rows), *bytes))
+            }
+            Self::Once(length, work) => work.take().map(|work| (0, work, *length)),
+            Self::Plain(..) | Self::Table(..) => None,
+        }
+    }
+}
+
+/// Draws the chunks of one part.
+pub struct Chunks<'a> {
+    corpus: &'a Corpus,
+    part: Part,
+    from: Cursor,
+    /// The file that `open` is, or the next one to open.
+    file: u32,
+    open: Option<OpenFile>,
+    passed: u64,
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<Chunk>;
+
+    fn next(&mut self) -> Option<Result<Chunk>> {
+        loop {
+            let path = self.corpus.files.get(self.file as usize)?;
+            let open = self.open.get_or_insert_with(|| self.corpus.open_file(path));
+            let Some((number, work, passed)) = open.next(self.corpus.chunk_bytes) else {
+                self.open = None;
+                self.file += 1;
+                continue;
+            };
+            self.passed += passed;
+            let cursor = Cursor {
+                file: self.file,
+                chunk: number,
+            };
+            if cursor >= self.from && self.part.has(u64::from(self.file) + number) {
+                return Some(Ok(Chunk {
+                    cursor,
+                    passed: std::mem::take(&mut self.passed),
+                    work,
+                }));
+            }
+        }
+    }
+}
+
+/// A file that counts the bytes read from it.
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl io::Read for Counted {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(out)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Reads through gzip, Zstandard, bzip2 and xz, told apart by their first bytes.
+//! The only place that names the decompressors. All take several members or frames
+//! in a row; Zstandard windows may be up to 2 GiB long, and take that much memory.
+
+use bzip2::bufread::MultiBzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::Path;
+
+/// Buffer before and behind a decompressor.
+const BUFFER: usize = 256 << 10;
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// bzip2.
+    Bzip2,
+    /// The .xz format.
+    Xz,
+}
+
+impl Compression {
+    /// By the first bytes of the file; `None` for a file that is not compressed.
+    pub fn of(file: &mut File) -> io::Result<Option<Self>> {
+        let mut magic = Vec::with_capacity(6);
+        file.take(6).read_to_end(&mut magic)?;
+        file.rewind()?;
+        Ok(match magic[..] {
+            [0x1F, 0x8B, ..] => Some(Self::Gzip),
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => Some(Self::Zstd),
+            // A skippable frame may come first.
+            [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Some(Self::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Some(Self::Bzip2),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72] => Some(Self::Bzip2),
+            [0xFD, b'7', b'z', b'X', b'Z', 0] => Some(Self::Xz),
+            _ => None,
+        })
+    }
+
+    /// The bytes inside `file`.
+    pub fn reader(self, file: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
+        let packed = BufReader::with_capacity(BUFFER, file);
+        let plain: Box<dyn Read + Send> = match self {
+            Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(31)?;
+                Box::new(decoder)
+            }
+            Self::Bzip2 => Box::new(MultiBzDecoder::new(packed)),
+            Self::Xz => Box::new(XzDecoder::new_multi_decoder(packed)),
+        };
+        Ok(Box::new(BufReader::with_capacity(BUFFER, plain)))
+    }
+}
+
+/// Opens the file at `path` from its beginning, decompressed if need be.
+pub fn open(path: &Path) -> io::Result<(Option<Compression>, Box<dyn BufRead + Send>)> {
+    let mut file = File::open(path)?;
+    let compression = Compression::of(&mut file)?;
+    let reader = match compression {
+        Some(compression) => compression.reader(file)?,
+        None => Box::new(BufReader::with_capacity(BUFFER, file)),
+    };
+    Ok((compression, reader))
+}
+
+/// A file name without the ending that a compressor gave it.
+pub fn without_ending(name: &str) -> &str {
+    [".gz", ".zst", ".zstd", ".bz2", ".xz"]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(name)
+}
+
+/// `bytes` compressed, for tests of the readers.
+#[cfg(test)]
+pub(super) fn compressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    match compression {
+        Compression::Gzip => {
+            let level = flate2::Compression::default();
+            flate2::bufread::GzEncoder::new(bytes, level).read_to_end(&mut out)
+        }
+        Compression::Zstd => zstd::stream::copy_encode(bytes, &mut out, 3).map(|()| 0),
+        Compression::Bzip2 => {
+            let level = bzip2::Compression::default();
+            bzip2::bufread::BzEncoder::new(bytes, level).read_to_end(&mut out)
+        }
+        Compression::Xz => liblzma::bufread::XzEncoder::new(bytes, 6).read_to_end(&mut out),
+    }
+    .unwrap();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) const ALL: [Compression; 4] = [
+        Compression::Gzip,
+        Compression::Zstd,
+        Compression::Bzip2,
+        Compression::Xz,
+    ];
+
+    fn read(bytes: &[u8]) -> (Option<Compression>, Vec<u8>, Option<io::ErrorKind>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        let (compression, mut reader) = open(&path).unwrap();
+        let mut out = Vec::new();
+        let error = reader.read_to_end(&mut out).err();
+        (compression, out, error.map(|error| error.kind()))
+    }
+
+    #[test]
+    fn several_members_in_a_row_are_one_text() {
+        for compression in ALL {
+            let mut bytes = compressed(compression, b"the sea ");
+            bytes.extend(compressed(compression, b""));
+            bytes.extend(compressed(compression, b"and the sky"));
+            let (seen, text, error) = read(&bytes);
+            assert_eq!(seen, Some(compression));
+            assert_eq!(text, b"the sea and the sky", "{compression:?}");
+            assert_eq!(error, None);
+        }
+        assert_eq!(read(b"plain"), (None, b"plain".to_vec(), None));
+        assert_eq!(read(b""), (None, Vec::new(), None));
+    }
+
+    #[test]
+    fn a_file_cut_short_anywhere_ends_in_an_error_and_never_in_silence() {
+        for compression in ALL {
+            let bytes = compressed(compression, &b"the sea and the sky ".repeat(500));
+            for cut in 6..bytes.len() {
+                let (_, text, error) = read(&bytes[..cut]);
+                assert!(error.is_some(), "{compression:?} cut at {cut}");
+                assert!(text.len() <= 10_000);
+            }
+        }
+    }
+
+    #[test]
+    fn zstandard_windows_of_two_gibibytes_are_read() {
+        let mut out = Vec::new();
+        let mut encoder = zstd::stream::write::Encoder::new(&mut out, 1).unwrap();
+        encoder.window_log(31).unwrap();
+        encoder.long_distance_matching(true).unwrap();
+        std::io::Write::write_all(&mut encoder, b"far and wide").unwrap();
+        encoder.finish().unwrap();
+        assert_eq!(read(&out).1, b"far and wide");
+    }
+}
