@@ -40,7 +40,12 @@ pub fn fill<T: JsonSchema>(matches: &ArgMatches, table: &mut toml::Table) -> Res
         }
         let typed: Vec<&String> = typed.collect();
         let value = if kind(&key.schema) == Some("array") {
-            toml::Value::Array(typed.iter().map(|text| scalar(&Value::Null, text)).collect())
+            toml::Value::Array(
+                typed
+                    .iter()
+                    .map(|text| scalar(&Value::Null, text))
+                    .collect(),
+            )
         } else {
             scalar(&key.schema, typed[typed.len() - 1])
         };
@@ -158,7 +163,9 @@ fn collect(root: &Value, schema: &Value, path: &str, out: &mut Vec<Key>) {
         };
         out.push(Key {
             path,
-            description: text(property).or_else(|| text(resolved)).unwrap_or_default(),
+            description: text(property)
+                .or_else(|| text(resolved))
+                .unwrap_or_default(),
             default: property.get("default").cloned(),
             schema: resolved.clone(),
         });
@@ -220,9 +227,13 @@ mod tests {
         assert_eq!(count.punctuation, Punctuation::Skip);
         assert!(count.cased);
         assert_eq!(count.max_length, CountConfig::default().max_length);
-        let train: TrainConfig =
-            parse(&["x", "--masking.corruption-rate", "0.2", "--masking.prediction-rate=0.4"])
-                .unwrap();
+        let train: TrainConfig = parse(&[
+            "x",
+            "--masking.corruption-rate",
+            "0.2",
+            "--masking.prediction-rate=0.4",
+        ])
+        .unwrap();
         assert_eq!(train.masking.copies(), 2);
         let vocabulary: VocabularyConfig =
             parse(&["x", "--shares", "0.5,0.5", "--import", "list.txt"]).unwrap();
