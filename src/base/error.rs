@@ -60,6 +60,9 @@ pub enum Error {
     /// Memory, disk or another resource does not suffice.
     #[error("{0}")]
     Resource(Box<Finding>),
+    /// Training left the finite numbers.
+    #[error("{0}")]
+    Diverged(Box<Finding>),
     /// A library beneath failed in a way that no input explains.
     #[error("{what}: {source}")]
     Library {
@@ -142,6 +145,16 @@ impl Error {
         remedy: impl Into<String>,
     ) -> Self {
         Self::Resource(finding(place, found, expected, remedy))
+    }
+
+    /// A loss that is not finite.
+    pub fn diverged(
+        place: impl Into<String>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Diverged(finding(place, found, expected, remedy))
     }
 
     /// A failure inside a library.

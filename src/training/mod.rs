@@ -5,12 +5,18 @@
 //! by hand with its backward pass, over plain buffers: no gradient store, no copies,
 //! and the same bits for any number of threads.
 
+pub mod checkpoint;
+pub mod export;
 pub mod lanes;
 pub mod matrix;
+pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod optimizer;
 pub mod parameters;
 pub mod real;
+pub mod run;
+pub mod tensors;
 pub mod tokens;
 
 #[cfg(test)]
@@ -18,6 +24,8 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
+pub use export::export;
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;
 pub use parameters::Parameters;
+pub use run::{Event, Outcome, Run, train};

@@ -5,11 +5,13 @@ use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
+use serde::{Deserialize, Serialize};
 
 /// Loss over some labels.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Sum of the negative log-likelihoods, in nats.
+    #[serde(with = "text")]
     pub loss: f64,
     /// Labels.
     pub labels: u64,
@@ -33,6 +35,20 @@ impl Tally {
     /// Share of labels ranked first; 0 without labels.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.labels.max(1) as f64
+    }
+}
+
+/// A number as text: read back with the same bits, which a number in JSON is not.
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,0 +1,206 @@
+//! AdamW (Loshchilov and Hutter 2019) in one pass over plain buffers, its schedule,
+//! and clipping. The moments are exposed, so that a run resumes with the same bits.
+//! Memory: two numbers a parameter beside its gradient.
+
+use super::lanes;
+use super::matrix::{Matrix, PIECE};
+use super::parameters::Parameters;
+use super::real::Real;
+use crate::config::train::OptimizerConfig;
+use crate::parallel::chunks;
+
+/// The learning rate of `step` (from 0) of `steps`: linear warm-up to the peak, then
+/// linear to 0.
+pub fn learning_rate(config: &OptimizerConfig, step: u64, steps: u64) -> f64 {
+    let warm = config.warmup * steps as f64;
+    let (now, steps) = (step as f64, steps as f64);
+    if now + 1.0 < warm {
+        return config.learning_rate * (now + 1.0) / warm;
+    }
+    config.learning_rate * ((steps - now) / (steps - warm).max(1.0)).min(1.0)
+}
+
+/// Norm of all gradients together, each multiplied by `scale`.
+pub fn norm<T: Real>(gradients: &Parameters<T>, scale: f64) -> f64 {
+    let named = gradients.named();
+    let pieces: Vec<&[T]> = named.iter().flat_map(|(_, m)| m.chunks(PIECE)).collect();
+    let squares = chunks::collect(pieces, |piece| {
+        lanes::wide(
+            #[inline(always)]
+            || lanes::sum_of(piece, |x| x * x).to_f64(),
+        )
+    });
+    scale * squares.iter().sum::<f64>().sqrt()
+}
+
+/// AdamW's state: the two moments of every parameter.
+#[derive(Debug, Clone)]
+pub struct AdamW<T = f32> {
+    /// Moving average of gradients.
+    pub first: Parameters<T>,
+    /// Moving average of their squares.
+    pub second: Parameters<T>,
+}
+
+impl<T: Real> AdamW<T> {
+    /// Moments of zero for `parameters`.
+    pub fn new(parameters: &Parameters<T>) -> Self {
+        let zeros = parameters.map(|m| Matrix::zeros(m.rows(), m.cols()));
+        Self {
+            first: zeros.clone(),
+            second: zeros,
+        }
+    }
+
+    /// One update of `parameters` by `gradients · scale`, the `step`-th (from 0).
+    /// Matrices of several rows decay; biases and norms, which are one row, do not.
+    pub fn update(
+        &mut self,
+        config: &OptimizerConfig,
+        parameters: &mut Parameters<T>,
+        gradients: &Parameters<T>,
+        scale: f64,
+        step: u64,
+        learning_rate: f64,
+    ) {
+        let power = step as f64 + 1.0;
+        let numbers = Numbers {
+            scale: T::from_f64(scale),
+            beta1: T::from_f64(config.beta1),
+            beta2: T::from_f64(config.beta2),
+            epsilon: T::from_f64(config.epsilon),
+            rate: T::from_f64(learning_rate / (1.0 - config.beta1.powf(power))),
+            correction: T::from_f64(1.0 / (1.0 - config.beta2.powf(power))),
+        };
+        let kept = T::from_f64(1.0 - learning_rate * config.weight_decay);
+        let mut pieces = Vec::new();
+        let moments = self.first.named_mut().into_iter();
+        let moments = moments.zip(self.second.named_mut());
+        let all = parameters.named_mut().into_iter().zip(gradients.named());
+        for (((_, p), (_, g)), ((_, m), (_, v))) in all.zip(moments) {
+            let kept = if p.rows() > 1 { kept } else { T::one() };
+            assert_eq!(p.len(), g.len(), "a gradient for every parameter");
+            let slices = p.chunks_mut(PIECE).zip(g.chunks(PIECE));
+            let moments = m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE));
+            for ((p, g), (m, v)) in slices.zip(moments) {
+                pieces.push((kept, p, g, m, v));
+            }
+        }
+        type Piece<'a, T> = (T, &'a mut [T], &'a [T], &'a mut [T], &'a mut [T]);
+        chunks::each(pieces, |(kept, p, g, m, v): Piece<T>| {
+            lanes::wide(
+                #[inline(always)]
+                || numbers.apply(kept, p, g, m, v),
+            );
+        });
+    }
+}
+
+struct Numbers<T> {
+    scale: T,
+    beta1: T,
+    beta2: T,
+    epsilon: T,
+    /// Learning rate over the bias correction of the first moment.
+    rate: T,
+    /// 1 / the bias correction of the second moment.
+    correction: T,
+}
+
+impl<T: Real> Numbers<T> {
+    #[inline(always)]
+    fn apply(&self, kept: T, p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+        let (rise1, rise2) = (T::one() - self.beta1, T::one() - self.beta2);
+        for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            let g = g * self.scale;
+            *m = self.beta1 * *m + rise1 * g;
+            *v = self.beta2 * *v + rise2 * g * g;
+            let size = (*v * self.correction).sqrt() + self.epsilon;
+            *p = *p * kept - self.rate * *m / size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+
+    #[test]
+    fn the_learning_rate_rises_to_its_peak_and_falls_to_nothing() {
+        let config = OptimizerConfig {
+            learning_rate: 1.0,
+            warmup: 0.1,
+            ..OptimizerConfig::default()
+        };
+        let rates: Vec<f64> = (0..100).map(|s| learning_rate(&config, s, 100)).collect();
+        assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[4] - 0.5).abs() < 1e-12);
+        assert!(rates[..10].is_sorted() && rates[10..].iter().rev().is_sorted());
+        assert_eq!(rates[9], 1.0);
+        assert_eq!(rates[10], 1.0);
+        assert!((rates[99] - 1.0 / 90.0).abs() < 1e-12);
+        let flat = OptimizerConfig {
+            warmup: 0.0,
+            ..config
+        };
+        assert_eq!(learning_rate(&flat, 0, 1), 1.0);
+        assert_eq!(
+            learning_rate(
+                &OptimizerConfig {
+                    warmup: 1.0,
+                    ..flat
+                },
+                9,
+                10
+            ),
+            1.0
+        );
+    }
+
+    fn small() -> Parameters<f64> {
+        let config = ModelConfig {
+            layers: 1,
+            hidden: 4,
+            heads: 1,
+            feed_forward: 4,
+            positions: 4,
+            ..ModelConfig::default()
+        };
+        Parameters::initial(&config, 5, 1)
+    }
+
+    #[test]
+    fn updates_are_those_of_the_paper_and_biases_and_norms_do_not_decay() {
+        let config = OptimizerConfig {
+            weight_decay: 0.1,
+            ..OptimizerConfig::default()
+        };
+        let start = small();
+        let mut parameters = start.clone();
+        let mut optimizer = AdamW::new(&parameters);
+        for (step, g) in [0.5, -2.0, 0.25].into_iter().enumerate() {
+            let gradients = start.map(|m| Matrix::new(m.rows(), m.cols(), vec![g; m.len()]));
+            optimizer.update(&config, &mut parameters, &gradients, 0.5, step as u64, 0.01);
+        }
+        for ((name, start), (_, end)) in start.named().into_iter().zip(parameters.named()) {
+            let decays = !(name.ends_with("bias") || name.contains("norm"));
+            let (mut p, mut m, mut v) = (start[0], 0.0, 0.0);
+            for (t, g) in [0.25, -1.0, 0.125].into_iter().enumerate() {
+                p *= if decays { 1.0 - 0.01 * 0.1 } else { 1.0 };
+                m = 0.9 * m + 0.1 * g;
+                v = 0.98 * v + 0.02 * g * g;
+                let t = t as i32 + 1;
+                let (mean, square) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.98f64.powi(t)));
+                p -= 0.01 * mean / (square.sqrt() + 1e-6);
+            }
+            assert!((end[0] - p).abs() < 1e-12, "{name}: {} {p}", end[0]);
+        }
+    }
+
+    #[test]
+    fn the_norm_is_over_all_parameters() {
+        let gradients = small().map(|m| Matrix::new(m.rows(), m.cols(), vec![3.0; m.len()]));
+        let exact = 1.5 * (gradients.count() as f64).sqrt();
+        assert!((norm(&gradients, 0.5) - exact).abs() < 1e-9);
+    }
+}

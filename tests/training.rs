@@ -1,0 +1,376 @@
+//! Training runs as a whole: they learn, they resume with the same bits, and they
+//! refuse what is broken.
+
+use cloze::base::error::{Error, Result};
+use cloze::base::generator::{Key, Purpose};
+use cloze::base::token::SpecialTokens;
+use cloze::batches::{Batch, Position, Realised};
+use cloze::config::train::{OptimizerConfig, ValidationConfig};
+use cloze::config::{ModelConfig, Norm, TrainConfig};
+use cloze::training::{Event, Outcome, Run, export, train};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const VOCABULARY: u32 = 40;
+/// Tokens that occur, from 4 on.
+const PERIOD: u32 = 9;
+const MASK: u32 = 1;
+const ROWS: usize = 8;
+const LENGTH: usize = 14;
+
+/// Rows that count upwards from a random token and around, every fourth token masked: a
+/// neighbour tells what is missing. Lengths vary.
+fn batch(seed: u64, number: u64) -> Batch {
+    let key = Key {
+        seed,
+        sample: number,
+        ..Key::default()
+    };
+    let mut generator = key.generator(Purpose::Select);
+    let mut batch = Batch {
+        rows: ROWS,
+        length: LENGTH,
+        after: Position {
+            epoch: 0,
+            row: (number + 1) * ROWS as u64,
+        },
+        ..Batch::default()
+    };
+    for row in 0..ROWS {
+        let length = LENGTH - generator.below(6) as usize;
+        batch.lengths.push(length as u32);
+        let first = generator.below(PERIOD);
+        for place in 0..LENGTH {
+            let token = 4 + (first + place as u32) % PERIOD;
+            let masked = place < length && generator.below(4) == 0;
+            if masked {
+                batch.predicted.push((row * LENGTH + place) as u32);
+                batch.labels.push(token);
+            }
+            batch.input.push(match (place < length, masked) {
+                (false, _) => 0,
+                (true, true) => MASK,
+                (true, false) => token,
+            });
+        }
+    }
+    let labels = batch.labels.len() as u64;
+    batch.realised = Realised {
+        maskable: batch.lengths.iter().map(|&n| u64::from(n)).sum(),
+        masked: labels,
+        predicted: labels,
+        ..Realised::default()
+    };
+    batch
+}
+
+fn stream(position: Position) -> Result<impl FnMut() -> Result<Batch>> {
+    let mut number = position.row / ROWS as u64;
+    Ok(move || {
+        number += 1;
+        Ok(batch(1, number - 1))
+    })
+}
+
+fn config(norm: Norm) -> TrainConfig {
+    TrainConfig {
+        steps: 20,
+        batch_size: 16,
+        accumulation: 2,
+        checkpoint_every: 4,
+        keep_checkpoints: 2,
+        log_every: 3,
+        model: ModelConfig {
+            layers: 2,
+            hidden: 32,
+            heads: 2,
+            feed_forward: 48,
+            positions: 20,
+            norm,
+            ..ModelConfig::default()
+        },
+        optimizer: OptimizerConfig {
+            learning_rate: 5e-3,
+            clip: 1.0,
+            ..OptimizerConfig::default()
+        },
+        validation: ValidationConfig {
+            every: 5,
+            ..ValidationConfig::default()
+        },
+        ..TrainConfig::default()
+    }
+}
+
+struct Trial {
+    config: TrainConfig,
+    folder: tempfile::TempDir,
+    threads: usize,
+    stop: AtomicBool,
+}
+
+impl Trial {
+    fn new(config: TrainConfig) -> Self {
+        Self {
+            config,
+            folder: tempfile::tempdir().unwrap(),
+            threads: 2,
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    fn run(&self) -> Run<'_> {
+        Run {
+            config: &self.config,
+            vocabulary: VOCABULARY as usize,
+            seed: 7,
+            fingerprint: "these shards",
+            output: self.folder.path(),
+            threads: self.threads,
+            stop: &self.stop,
+        }
+    }
+
+    fn train(&self) -> Result<Outcome> {
+        train(self.run(), stream, &[batch(2, 0), batch(2, 1)], |_| ())
+    }
+
+    /// Trains until the stream breaks at batch `number`, as after a kill.
+    fn train_until_batch(&self, number: u64) {
+        let broken = |position: Position| {
+            let mut next = stream(position)?;
+            let mut at = position.row / ROWS as u64;
+            Ok(move || {
+                at += 1;
+                if at > number {
+                    return Err(Error::Interrupted);
+                }
+                next()
+            })
+        };
+        let validation = [batch(2, 0), batch(2, 1)];
+        assert!(train(self.run(), broken, &validation, |_| ()).is_err());
+    }
+
+    /// Lines of metrics without what time there was.
+    fn metrics(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("metrics.jsonl")).unwrap();
+        text.lines()
+            .map(|line| {
+                let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+                let fields = line.as_object_mut().unwrap();
+                fields.remove("tokens_per_second");
+                fields.remove("seconds");
+                line.to_string()
+            })
+            .collect()
+    }
+
+    fn checkpoints(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.folder.path().join("checkpoints")).unwrap();
+        let mut all: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    }
+
+    fn weights(&self) -> Vec<u8> {
+        let last = self.checkpoints().pop().unwrap();
+        let mut bytes = fs::read(last.join("model.safetensors")).unwrap();
+        bytes.extend(fs::read(last.join("optimizer.safetensors")).unwrap());
+        bytes
+    }
+}
+
+#[test]
+fn the_loss_falls_where_there_is_something_to_learn() {
+    for norm in [Norm::Pre, Norm::Post] {
+        let trial = Trial::new(TrainConfig {
+            steps: 150,
+            ..config(norm)
+        });
+        let outcome = trial.train().unwrap();
+        let last = outcome.last.unwrap();
+        let chance = f64::from(PERIOD).ln();
+        assert!(last.loss < 0.3 * chance, "{norm:?}: {last:?}");
+        assert!(last.accuracy > 0.8, "{norm:?}: {last:?}");
+        assert_eq!(last.step, 150);
+        assert!(outcome.best.unwrap().loss <= last.loss);
+    }
+}
+
+#[test]
+fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
+    let whole = Trial::new(config(Norm::Pre));
+    whole.train().unwrap();
+    let kinds: Vec<bool> = whole
+        .metrics()
+        .iter()
+        .map(|l| l.contains("train"))
+        .collect();
+    // Training lines at 3, 6, 9, 12, 15, 18; validation at 5, 10, 15, 20.
+    assert_eq!(kinds.iter().filter(|&&train| train).count(), 6);
+    assert_eq!(kinds.len(), 10);
+
+    let mut disturbed = Trial::new(config(Norm::Pre));
+    // Killed before any checkpoint, between checkpoints, between the passes of a step.
+    for batch in [5, 13, 22, 31] {
+        disturbed.train_until_batch(batch);
+    }
+    // Stopped in the middle of a window of metrics; and with another thread count.
+    disturbed.threads = 1;
+    disturbed.stop.store(true, Ordering::Relaxed);
+    assert!(matches!(disturbed.train(), Err(Error::Interrupted)));
+    disturbed.stop.store(false, Ordering::Relaxed);
+    disturbed.train().unwrap();
+    assert_eq!(disturbed.metrics(), whole.metrics());
+    assert_eq!(disturbed.weights(), whole.weights());
+
+    // Once more changes nothing.
+    let outcome = disturbed.train().unwrap();
+    assert_eq!(outcome.last.unwrap().step, 20);
+    assert_eq!(disturbed.metrics(), whole.metrics());
+}
+
+#[test]
+fn the_last_checkpoints_are_kept_and_what_a_kill_left_is_cleared() {
+    let trial = Trial::new(config(Norm::Pre));
+    let left = trial
+        .folder
+        .path()
+        .join("checkpoints/.step-000000004.partial");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("model.safetensors"), "half").unwrap();
+    trial.train().unwrap();
+    let names: Vec<_> = trial.checkpoints();
+    let names: Vec<_> = names.iter().map(|p| p.file_name().unwrap()).collect();
+    assert_eq!(names, ["step-000000016", "step-000000020"]);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_with_its_name() {
+    let trial = Trial::new(config(Norm::Pre));
+    trial.train().unwrap();
+    let last = trial.checkpoints().pop().unwrap();
+    for name in [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+        "manifest.json",
+    ] {
+        let path = last.join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        let digit = flipped.iter().rposition(u8::is_ascii_digit).unwrap();
+        flipped[digit] ^= 1;
+        for broken in [&flipped[..], &whole[..whole.len() - 1], &[]] {
+            fs::write(&path, broken).unwrap();
+            let error = trial.train().unwrap_err();
+            assert!(matches!(error, Error::Corrupt(_)), "{name}: {error}");
+            assert!(error.to_string().contains("step-000000020"), "{error}");
+            assert!(error.to_string().contains("remove"), "{error}");
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    // The one before it still works.
+    fs::remove_dir_all(&last).unwrap();
+    assert_eq!(trial.train().unwrap().last.unwrap().step, 20);
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    let trial = Trial::new(config(Norm::Pre));
+    trial.train().unwrap();
+    let other = Run {
+        fingerprint: "other shards",
+        ..trial.run()
+    };
+    let error = train(other, stream, &[], |_| ()).unwrap_err();
+    assert!(matches!(error, Error::Mismatch(_)), "{error}");
+    assert!(error.to_string().contains("other shards"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run() {
+    let mut config = config(Norm::Pre);
+    config.optimizer.learning_rate = 1e35;
+    config.optimizer.weight_decay = 1e30;
+    let error = Trial::new(config).train().unwrap_err();
+    assert!(matches!(error, Error::Diverged(_)), "{error}");
+    assert!(error.to_string().contains("learning_rate"), "{error}");
+}
+
+#[test]
+fn steps_without_labels_change_nothing_and_are_no_nan() {
+    let trial = Trial::new(config(Norm::Pre));
+    let unlabelled = |_| {
+        Ok(|| {
+            let mut batch = batch(1, 1);
+            batch.labels.clear();
+            batch.predicted.clear();
+            Ok(batch)
+        })
+    };
+    let mut losses = Vec::new();
+    let watch = |event| match event {
+        Event::Trained(line) => losses.push(line.loss),
+        Event::Validated(line) => assert!(line.loss.is_finite()),
+        _ => (),
+    };
+    let validation = [batch(2, 0)];
+    let outcome = train(trial.run(), unlabelled, &validation, watch).unwrap();
+    assert!(losses.iter().all(|&loss| loss == 0.0));
+    let first = cloze::training::Model::<f32>::initial(&trial.config.model, VOCABULARY as usize, 7);
+    assert_eq!(
+        outcome.model.parameters.words[..],
+        first.parameters.words[..]
+    );
+}
+
+/// For `tests/python/test_export.py`, which loads the folder with transformers.
+#[test]
+fn exported_models_and_their_losses_are_left_for_transformers() {
+    let special = |pad| SpecialTokens {
+        mask: Some(MASK),
+        cls: Some(2),
+        sep: Some(3),
+        pad,
+        unk: None,
+        reserved: vec![0, 1, 2, 3],
+    };
+    for (name, norm, pad) in [
+        ("pre", Norm::Pre, Some(0)),
+        ("pre-without-padding", Norm::Pre, None),
+        ("post", Norm::Post, Some(0)),
+    ] {
+        let outcome = Trial::new(config(norm)).train().unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("export")
+            .join(name);
+        export(&outcome.model, &special(pad), &folder).unwrap();
+        let mut batch = batch(3, 0);
+        if pad.is_none() {
+            // Whole rows only.
+            batch = Batch {
+                lengths: vec![LENGTH as u32; ROWS],
+                input: batch.input.iter().map(|&id| id.max(4)).collect(),
+                ..batch
+            };
+        }
+        let tally = outcome.model.evaluate(&batch).unwrap();
+        let logits = outcome.model.logits(&batch).unwrap();
+        let expected = serde_json::json!({
+            "rows": batch.rows,
+            "length": batch.length,
+            "input": batch.input,
+            "lengths": batch.lengths,
+            "predicted": batch.predicted,
+            "labels": batch.labels,
+            "loss": tally.mean(),
+            "accuracy": tally.accuracy(),
+            "logits": logits.to_vec(),
+            "parameters": outcome.model.parameters.count(),
+        });
+        fs::write(folder.join("expected.json"), expected.to_string()).unwrap();
+    }
+}
