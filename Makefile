@@ -1,0 +1,35 @@
+# make test: everything, Rust and Python; installs what it needs.
+# Build output and the Python environment live in the cache, so a fresh clone is quick.
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloze
+VENV := $(CACHE)/venv-$(shell cksum < tests/python/requirements.txt | cut -d' ' -f1)
+PYTHON := $(VENV)/bin/python
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+.PHONY: test test-rust test-python lint bench schemas
+
+test: test-rust test-python
+
+test-rust:
+	cargo test --release --locked
+
+test-python: $(VENV)/ready
+	cargo build --release --locked
+	CLOZE_BIN=$(TARGET)/release/cloze HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 \
+		$(PYTHON) -m pytest -q -p no:cacheprovider tests/python
+
+$(VENV)/ready: tests/python/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	touch $@
+
+lint:
+	cargo fmt --check
+	cargo clippy --release --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
+
+bench:
+	cargo bench --locked
+
+schemas:
+	CLOZE_WRITE_SCHEMAS=1 cargo test --release --locked --test schemas

@@ -1,0 +1,66 @@
+//! `schemas/` is what the code reads and writes. `make schemas` writes the folder anew
+//! after a change; otherwise a difference fails here.
+
+use cloze::columnar::schema;
+use cloze::config::PipelineConfig;
+use cloze::storage::Manifest;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+fn hold(name: &str, value: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("schemas")
+        .join(name);
+    let text = serde_json::to_string_pretty(value).unwrap() + "\n";
+    if std::env::var_os("CLOZE_WRITE_SCHEMAS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == text,
+        "schemas/{name} is not what the code does; if the change is meant, run `make schemas`"
+    );
+}
+
+#[test]
+fn the_pipeline_schema_is_that_of_the_configuration() {
+    let schema = serde_json::to_value(schemars::schema_for!(PipelineConfig)).unwrap();
+    hold("pipeline.schema.json", &schema);
+}
+
+#[test]
+fn the_manifest_schema_is_that_of_the_manifest() {
+    let schema = serde_json::to_value(schemars::schema_for!(Manifest)).unwrap();
+    hold("manifest.schema.json", &schema);
+}
+
+#[test]
+fn the_columns_of_every_file_are_listed() {
+    hold(
+        "columns.json",
+        &json!({
+            "tokens (Arrow IPC, up to 65536 entries)": schema::as_json(&schema::documents(false, false)),
+            "tokens (Arrow IPC, larger vocabularies)": schema::as_json(&schema::documents(true, false)),
+            "shards with units (Arrow IPC, up to 65536 entries)": schema::as_json(&schema::documents(false, true)),
+            "shards with units (Arrow IPC, larger vocabularies)": schema::as_json(&schema::documents(true, true)),
+            "n-gram counts (Parquet)": schema::as_json(&schema::counts()),
+            "masking vocabulary (Parquet)": schema::as_json(&schema::vocabulary()),
+        }),
+    );
+}
+
+#[test]
+fn every_pipeline_in_the_repository_reads_and_checks() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let mut read = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let place = path.display().to_string();
+        let config: PipelineConfig = cloze::config::keys::from_toml(&place, &text, &[]).unwrap();
+        config.check().unwrap();
+        read += 1;
+    }
+    assert!(read >= 5, "{read} pipelines");
+}
