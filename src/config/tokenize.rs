@@ -75,11 +75,14 @@ pub struct TokenizeConfig {
     pub unk_token: Option<String>,
     /// Append the special tokens named above to the vocabulary where it lacks them.
     pub add_special_tokens: bool,
-    /// The longest document; a longer one is rejected. Memory is about 100 times
-    /// this per thread while such a document is tokenised.
+    /// The longest document; a longer one is rejected. The tokenizer needs about 100
+    /// times a document's size while it works on it.
     pub max_document: ByteSize,
     /// The share of documents that may be rejected before the stage fails, 0 to 1.
     pub max_rejected: f64,
+    /// Text in a token file, about. A run that was stopped goes on after the last
+    /// file that was finished.
+    pub file_bytes: ByteSize,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
 }
@@ -101,6 +104,7 @@ impl Default for TokenizeConfig {
             add_special_tokens: false,
             max_document: ByteSize::mib(16),
             max_rejected: 0.01,
+            file_bytes: ByteSize::mib(64),
             batch_tokens: 1 << 16,
         }
     }

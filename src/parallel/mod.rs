@@ -2,9 +2,11 @@
 //! and results come out in the order of the inputs, whatever the threads do.
 //! The only place that names rayon.
 
+pub mod allowance;
 pub mod chunks;
 pub mod ordered;
 
+pub use allowance::Allowance;
 pub use ordered::ordered;
 
 use crate::base::error::{Error, Result};

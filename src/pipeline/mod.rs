@@ -4,4 +4,5 @@
 pub mod inspect;
 pub mod stage;
 pub mod summary;
+pub mod tokenize;
 pub mod verify;

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of a file's text in one chunk: half a second to three seconds of
-/// tokenising, and few enough in memory at once on any number of cores.
+/// Bytes of a file's text in one chunk (less where token files are to be smaller):
+/// a few seconds of tokenising, little in memory on any number of cores.
 const CHUNK_BYTES: u64 = 8 << 20;
 
 /// Bytes of a (compressed) table in one chunk, about.
@@ -87,16 +87,8 @@ impl Corpus {
         Ok(Self {
             files,
             config: config.clone(),
-            chunk_bytes: CHUNK_BYTES,
+            chunk_bytes: config.file_bytes.0.clamp(1, CHUNK_BYTES),
         })
-    }
-
-    /// The same corpus in chunks of another size, so that small texts have many.
-    pub fn with_chunk_bytes(self, chunk_bytes: u64) -> Self {
-        Self {
-            chunk_bytes: chunk_bytes.max(1),
-            ..self
-        }
     }
 
     /// Input files: a document's id holds the index in this list.
@@ -236,7 +228,7 @@ impl Corpus {
             Shape::Rows(format) => {
                 let column = TextColumn::open(path, &self.config.text_field, format);
                 return Ok(match column {
-                    Ok(column) => OpenFile::table(column, length),
+                    Ok(column) => OpenFile::table(column, length, self.chunk_bytes),
                     Err(error) => OpenFile::Once(length, Some(Work::Unreadable(error.to_string()))),
                 });
             }
@@ -271,10 +263,10 @@ enum OpenFile {
 }
 
 impl OpenFile {
-    fn table(column: TextColumn, length: u64) -> Self {
+    fn table(column: TextColumn, length: u64, chunk_bytes: u64) -> Self {
         let rows = column.rows();
         let per_row = (length / rows.max(1)).max(1);
-        let chunk = (TABLE_CHUNK_BYTES / per_row).clamp(1, TABLE_CHUNK_ROWS);
+        let chunk = (chunk_bytes.min(TABLE_CHUNK_BYTES) / per_row).clamp(1, TABLE_CHUNK_ROWS);
         Self::Table(Arc::new(column), 0..rows, chunk, chunk * per_row)
     }
 

@@ -4,7 +4,7 @@
 use super::format::Shape;
 use super::frames::Fault;
 use super::json;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -62,17 +62,6 @@ pub struct Outcome<'a> {
     pub place: Place,
     /// The document's text, or what is wrong with it.
     pub text: Result<Cow<'a, str>, Fault>,
-}
-
-/// A line of `rejected.jsonl` as it is read back.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Rejected {
-    /// Path as in the list of inputs.
-    pub file: String,
-    /// Where in it.
-    pub place: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 /// The id of the document at `place` of file number `file`.

@@ -17,3 +17,4 @@ mod json;
 
 pub use chunks::{Chunk, Corpus, Cursor};
 pub use document::{Outcome, Place, Rejection};
+pub use frames::Fault;

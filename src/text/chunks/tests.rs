@@ -71,7 +71,13 @@ fn every_size_of_chunk_and_number_of_parts_gives_the_same_documents() {
         .collect();
     assert_eq!(plain, packed);
     for chunk_bytes in [1, 7, 100, 1000] {
-        let corpus = corpus(dir.path(), config.clone()).with_chunk_bytes(chunk_bytes);
+        let corpus = corpus(
+            dir.path(),
+            TokenizeConfig {
+                file_bytes: ByteSize(chunk_bytes),
+                ..config.clone()
+            },
+        );
         assert_eq!(read(&corpus, Part::WHOLE, Cursor::default()), whole);
         for of in [2, 5] {
             let mut all: Found = (0..of)
@@ -96,9 +102,10 @@ fn reading_goes_on_from_a_cursor() {
     fs::write(dir.path().join("b.txt.gz"), packed).unwrap();
     let config = TokenizeConfig {
         document: DocumentRule::Line,
+        file_bytes: ByteSize(5),
         ..TokenizeConfig::default()
     };
-    let corpus = corpus(dir.path(), config).with_chunk_bytes(5);
+    let corpus = corpus(dir.path(), config);
     let mut cursors = Vec::new();
     let mut passed = 0;
     for chunk in corpus.chunks(Part::WHOLE, Cursor::default()) {
@@ -156,9 +163,10 @@ fn a_compressed_file_cut_short_keeps_what_came_before_the_cut() {
         fs::write(dir.path().join(name), &packed[..packed.len() * 9 / 10]).unwrap();
         let config = TokenizeConfig {
             document: DocumentRule::Line,
+            file_bytes: ByteSize(10_000),
             ..TokenizeConfig::default()
         };
-        let corpus = corpus(dir.path(), config).with_chunk_bytes(10_000);
+        let corpus = corpus(dir.path(), config);
         let found = read(&corpus, Part::WHOLE, Cursor::default());
         let (last, kept) = found.split_last().unwrap();
         assert_eq!(last.2, "!the file is cut short here", "{name}");

@@ -1,0 +1,263 @@
+//! Token files of one part, each whole or not there, and what their footers say so
+//! that a run goes on after the last one.
+
+use super::Tokenized;
+use crate::base::error::{Error, Result};
+use crate::base::part::Part;
+use crate::columnar::writer::Layout;
+use crate::columnar::{DocumentFile, DocumentWriter};
+use crate::pipeline::stage::Frame;
+use crate::storage::source::hash_file;
+use crate::storage::{AtomicFile, FileRecord, FileSource, Manifest};
+use crate::text::Cursor;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the stage has counted so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Totals {
+    pub documents: u64,
+    pub tokens: u64,
+    pub words: u64,
+    /// Bytes of text, as UTF-8.
+    pub text_bytes: u64,
+    pub rejected: u64,
+}
+
+/// The note in the footer of a token file: the state of the stage behind it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    /// Fingerprint of stage, configuration and inputs.
+    fingerprint: String,
+    part: Part,
+    /// The first chunk that is not in this file or one before.
+    next: Cursor,
+    /// Of this file and all before.
+    totals: Totals,
+    /// Length of `rejected.jsonl` then.
+    rejected_bytes: u64,
+}
+
+/// The token files being written.
+pub(super) struct Output {
+    folder: PathBuf,
+    layout: Layout,
+    records: Vec<FileRecord>,
+    /// State behind what was written, in the open file or a finished one.
+    state: Note,
+    /// State behind the last finished file.
+    finished: Note,
+    open: Option<DocumentWriter<AtomicFile>>,
+    text_bytes_in_file: u64,
+}
+
+impl Output {
+    /// Finds the finished files of this part in `folder`, and goes on behind them.
+    pub(super) fn resume(
+        folder: &Path,
+        part: Part,
+        fingerprint: String,
+        layout: Layout,
+    ) -> Result<Self> {
+        let begin = Note {
+            fingerprint,
+            part,
+            next: Cursor::default(),
+            totals: Totals::default(),
+            rejected_bytes: 0,
+        };
+        let mut output = Self {
+            folder: folder.to_owned(),
+            layout,
+            records: Vec::new(),
+            state: begin.clone(),
+            finished: begin,
+            open: None,
+            text_bytes_in_file: 0,
+        };
+        while let Some((note, record)) = output.finished_file()? {
+            output.state = note.clone();
+            output.finished = note;
+            output.records.push(record);
+        }
+        let log = folder.join(part.file_name("rejected", "jsonl"));
+        if fs::metadata(log).map_or(0, |log| log.len()) < output.finished.rejected_bytes {
+            // The rejections of finished files are gone: they have to be found again.
+            fs::remove_file(output.path_of(0))
+                .map_err(|error| Error::io("remove", output.path_of(0), error))?;
+            let fingerprint = output.finished.fingerprint;
+            return Self::resume(folder, part, fingerprint, layout);
+        }
+        Ok(output)
+    }
+
+    fn name_of(&self, number: usize) -> String {
+        let number = format!("{number:05}.arrow");
+        match self.state.part {
+            Part::WHOLE => format!("tokens-{number}"),
+            Part { index, of } => format!("tokens-{index:05}-of-{of:05}-{number}"),
+        }
+    }
+
+    fn path_of(&self, number: usize) -> PathBuf {
+        self.folder.join(self.name_of(number))
+    }
+
+    /// The next finished file of an earlier run with the same fingerprint, if it is
+    /// there and can be opened.
+    fn finished_file(&self) -> Result<Option<(Note, FileRecord)>> {
+        let number = self.records.len();
+        let path = self.path_of(number);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Ok(file) = FileSource::open(&path).and_then(DocumentFile::open) else {
+            return Ok(None);
+        };
+        let footer = file.footer();
+        let Ok(note) = serde_json::from_value::<Note>(footer.note.clone()) else {
+            return Ok(None);
+        };
+        if note.fingerprint != self.state.fingerprint
+            || note.part != self.state.part
+            || note.next <= self.state.next
+        {
+            return Ok(None);
+        }
+        let record = FileRecord {
+            name: self.name_of(number),
+            bytes: fs::metadata(&path)
+                .map_err(|error| Error::io("read", &path, error))?
+                .len(),
+            hash: hash_file(&path)?,
+            rows: footer.rows(),
+            tokens: Some(footer.tokens()),
+        };
+        Ok(Some((note, record)))
+    }
+
+    /// The first chunk that is still to be done.
+    pub(super) fn next(&self) -> Cursor {
+        self.finished.next
+    }
+
+    /// Length of the log of rejections behind the last finished file.
+    pub(super) fn rejected_bytes(&self) -> u64 {
+        self.finished.rejected_bytes
+    }
+
+    pub(super) fn totals(&self) -> &Totals {
+        &self.state.totals
+    }
+
+    pub(super) fn text_bytes_in_file(&self) -> u64 {
+        self.text_bytes_in_file
+    }
+
+    /// Writes the documents of one chunk.
+    pub(super) fn write(&mut self, chunk: &Tokenized) -> Result<()> {
+        let tokens = &chunk.encoded.tokens;
+        let words = chunk.encoded.word_start.as_slice();
+        let mut at = 0;
+        for &(id, length) in &chunk.documents {
+            let range = at..at + length;
+            at = range.end;
+            let writer = self.writer()?;
+            writer.push(id, &tokens[range.clone()], words.slice(range), None)?;
+        }
+        let totals = &mut self.state.totals;
+        totals.documents += chunk.documents.len() as u64;
+        totals.tokens += tokens.len() as u64;
+        totals.words += words.count() as u64;
+        totals.text_bytes += chunk.text_bytes;
+        totals.rejected += chunk.rejections.len() as u64;
+        self.text_bytes_in_file += chunk.text_bytes;
+        self.state.next = chunk.next;
+        Ok(())
+    }
+
+    fn writer(&mut self) -> Result<&mut DocumentWriter<AtomicFile>> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let path = self.path_of(self.records.len());
+                let file = AtomicFile::create(&path)?;
+                DocumentWriter::new(file, path.display().to_string(), self.layout)?
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Finishes the open file, if there is one; `rejected_bytes` of the log are on
+    /// the disk by now.
+    pub(super) fn cut(&mut self, rejected_bytes: u64) -> Result<()> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        self.state.rejected_bytes = rejected_bytes;
+        let note = serde_json::to_value(&self.state)
+            .map_err(|error| Error::library("footer of a token file", error))?;
+        let (file, footer) = open.finish(note)?;
+        let written = file.finish()?;
+        self.records.push(FileRecord {
+            name: self.name_of(self.records.len()),
+            bytes: written.bytes,
+            hash: written.hash,
+            rows: footer.rows(),
+            tokens: Some(footer.tokens()),
+        });
+        self.finished = self.state.clone();
+        self.text_bytes_in_file = 0;
+        Ok(())
+    }
+
+    /// The files and totals of the part; files that an earlier run made otherwise and
+    /// left behind are removed.
+    pub(super) fn finish(self) -> Result<(Vec<FileRecord>, Totals)> {
+        for number in self.records.len().. {
+            let path = self.path_of(number);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) => return Err(Error::io("remove", &path, error)),
+            }
+        }
+        Ok((self.records, self.state.totals))
+    }
+}
+
+impl Totals {
+    pub(super) fn of_manifest(manifest: &Manifest) -> Self {
+        Self {
+            documents: manifest.total("documents"),
+            tokens: manifest.total("tokens"),
+            words: manifest.total("words"),
+            text_bytes: manifest.total("text_bytes"),
+            rejected: manifest.total("rejected"),
+        }
+    }
+
+    pub(super) fn add_to(&self, frame: &mut Frame) {
+        frame.total("documents", self.documents);
+        frame.total("tokens", self.tokens);
+        frame.total("words", self.words);
+        frame.total("text_bytes", self.text_bytes);
+        frame.total("rejected", self.rejected);
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            documents,
+            tokens,
+            words,
+            ..
+        } = self;
+        write!(f, "{documents} documents, {words} words, {tokens} tokens")
+    }
+}

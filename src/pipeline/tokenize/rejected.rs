@@ -1,0 +1,100 @@
+//! `rejected.jsonl`: a line for every document that was left out. Appended to while
+//! the stage runs and synced before each token file appears, whose footer holds its
+//! length then; what is longer belongs to work that is done again.
+
+use crate::base::error::{Error, Result};
+use crate::text::Rejection;
+use serde::Deserialize;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// The log being written; the file is there once it has a line.
+pub(super) struct RejectedLog {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+    bytes: u64,
+}
+
+impl RejectedLog {
+    /// Goes on after the first `bytes` bytes of the log at `path`.
+    pub(super) fn resume(path: &Path, bytes: u64) -> Result<Self> {
+        let place = |error| Error::io("write", path, error);
+        if bytes == 0 {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(place(error)),
+                _ => {}
+            }
+        }
+        let mut log = Self {
+            path: path.to_owned(),
+            file: None,
+            bytes,
+        };
+        if bytes > 0 {
+            log.open()?.get_ref().set_len(bytes).map_err(place)?;
+        }
+        Ok(log)
+    }
+
+    fn open(&mut self) -> Result<&mut BufWriter<File>> {
+        if self.file.is_none() {
+            if let Some(folder) = self.path.parent() {
+                fs::create_dir_all(folder)
+                    .map_err(|error| Error::io("create folder", folder, error))?;
+            }
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&self.path)
+                .map_err(|error| Error::io("write", &self.path, error))?;
+            self.file = Some(BufWriter::new(file));
+        }
+        self.file
+            .as_mut()
+            .ok_or_else(|| Error::library("opening the log of rejections", "it is closed"))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn write(&mut self, rejection: &Rejection) -> Result<()> {
+        let mut line = serde_json::to_vec(rejection)
+            .map_err(|error| Error::library("writing a rejection", error))?;
+        line.push(b'\n');
+        let written = self.open()?.write_all(&line);
+        written.map_err(|error| Error::io("write", &self.path, error))?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    /// Brings all lines to the disk; the length of the log.
+    pub(super) fn sync(&mut self) -> Result<u64> {
+        if let Some(file) = &mut self.file {
+            file.flush()
+                .and_then(|()| file.get_ref().sync_all())
+                .map_err(|error| Error::io("write", &self.path, error))?;
+        }
+        Ok(self.bytes)
+    }
+}
+
+/// The first three rejections of the log at `path`, in words.
+pub(super) fn first_reasons(path: &Path) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        file: String,
+        place: String,
+        reason: String,
+    }
+    let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let mut reasons = Vec::new();
+    for line in BufReader::new(file).lines().take(3) {
+        let line = line.map_err(|error| Error::io("read", path, error))?;
+        if let Ok(line) = serde_json::from_str::<Line>(&line) {
+            reasons.push(format!("{}, {}: {}", line.file, line.place, line.reason));
+        }
+    }
+    Ok(reasons.join("; "))
+}
