@@ -77,7 +77,7 @@ impl Boundaries {
     }
 
     /// Appends the low `len` bits of `word`, 1 to 64; the others must be zero.
-    fn push_word(&mut self, word: u64, len: usize) {
+    pub fn push_word(&mut self, word: u64, len: usize) {
         let (byte, shift) = (self.len / 8, self.len % 8);
         self.len += len;
         self.bytes.resize(self.len.div_ceil(8), 0);

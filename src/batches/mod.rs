@@ -1,7 +1,32 @@
 //! Layer 5, batches: rows from documents, their order, masks on them, prefetch and
-//! resume.
+//! resume. Nothing here is random but the order and the masks, and both are
+//! functions of (seed, epoch, row).
+//!
+//! * [`corpus`]: a set of shards as one list of *canonical rows*, counted by
+//!   arithmetic from the footers. The number of a row in that list is its sample id,
+//!   so its mask depends on (seed, epoch, row) only.
+//! * [`cut`]: documents of one record batch cut into rows (spec 10).
+//! * [`order`]: the order of an epoch, computed and not stored.
+//! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
+//!   puts a thread around it.
+//! * [`validation`]: the rows held out, with masks of their own.
+//! * [`unigram`]: the entropy that a validation loss has to beat.
 
 pub mod batch;
+pub mod corpus;
+pub mod cut;
+pub mod order;
+pub mod reader;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+pub mod unigram;
+pub mod validation;
 
 pub use crate::masking::Realised;
 pub use batch::{Batch, Position};
+pub use corpus::{Corpus, Split};
+pub use reader::{Order, Reader};
+pub use stream::Stream;
+pub use unigram::{Unigram, unigram};
+pub use validation::validation;

@@ -83,6 +83,17 @@ impl Masker {
         self.rates.copies as u32
     }
 
+    /// Whether it looks at `word_start` of a row; if not, that plane may say anything.
+    pub fn needs_words(&self) -> bool {
+        self.strategy == Strategy::Word
+            || self.level == Level::Word && !self.replacement.only_masks()
+    }
+
+    /// Whether it looks at `unit_start` of a row.
+    pub fn needs_units(&self) -> bool {
+        self.strategy == Strategy::Pmi
+    }
+
     /// Draws what each copy of `row` corrupts, and keeps it in `work` for
     /// [`Masker::write`].
     pub fn select(&self, row: &Row<'_>, key: Key, work: &mut Workspace) {

@@ -1,0 +1,221 @@
+//! Rows in the order of their epochs, masked, in batches: the work that
+//! [`super::stream`] puts on a thread of its own. Runs over the ends of epochs.
+//!
+//! Memory: one window of decoded record batches, 2.3 bytes a token with 16-bit ids
+//! (9 MB with the default of 4 Mi tokens), besides the batches it hands out.
+
+use super::corpus::Corpus;
+use super::cut::{CutBatch, RowBuffer};
+use super::order::{Epoch, rows_below};
+use super::{Batch, Position};
+use crate::base::error::Result;
+use crate::base::generator::Key;
+use crate::columnar::Projection;
+use crate::config::MaskingConfig;
+use crate::masking::{InPlace, Masker, Row, Workspace};
+use std::sync::Arc;
+
+/// Tokens whose rows are permuted together, unless said otherwise.
+pub const WINDOW_TOKENS: u64 = 4 << 20;
+
+/// What is read, and in which order.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Seed of order and masks.
+    pub seed: u64,
+    /// Rows of a batch, before copies.
+    pub batch_rows: usize,
+    /// Only the first so many rows of the corpus are read.
+    pub training: u64,
+    /// Tokens whose rows are permuted together; [`WINDOW_TOKENS`] as a rule.
+    pub window_tokens: u64,
+}
+
+/// Reads batches, one after the other.
+pub struct Reader {
+    corpus: Arc<Corpus>,
+    order: Order,
+    masks: BatchMasker,
+    position: Position,
+    epoch: Epoch,
+    window: Option<LoadedWindow>,
+    row: RowBuffer,
+}
+
+/// A window, decoded.
+struct LoadedWindow {
+    first: u64,
+    /// Its rows in the order of the epoch, each as a number within the window.
+    rows: Vec<u32>,
+    parts: Vec<Part>,
+}
+
+/// A record batch of a window.
+struct Part {
+    /// Its first row within the window.
+    first: u32,
+    /// Its first canonical row.
+    canonical: u64,
+    cut: CutBatch,
+}
+
+impl Reader {
+    /// A reader of `corpus` that goes on at `position`. Refuses what
+    /// [`Masker::new`] refuses, and PMI units of shards that have none.
+    pub fn new(
+        corpus: Arc<Corpus>,
+        masking: &MaskingConfig,
+        order: Order,
+        position: Position,
+    ) -> Result<Self> {
+        let masks = BatchMasker::new(&corpus, masking)?;
+        let epoch = epoch(&corpus, &order, position.epoch);
+        Ok(Self {
+            corpus,
+            order,
+            masks,
+            position,
+            epoch,
+            window: None,
+            row: RowBuffer::default(),
+        })
+    }
+
+    /// The next batch.
+    pub fn read(&mut self) -> Result<Batch> {
+        let mut batch = self.masks.begin(self.order.batch_rows);
+        for _ in 0..self.order.batch_rows {
+            let sample = self.next_row()?;
+            let key = Key {
+                seed: self.order.seed,
+                epoch: self.position.epoch,
+                sample,
+                copy: 0,
+            };
+            self.masks.push(&self.row.row(), key, &mut batch);
+            self.advance();
+        }
+        batch.after = self.position;
+        Ok(batch)
+    }
+
+    /// Puts the row at the position into `self.row`; its canonical number.
+    fn next_row(&mut self) -> Result<u64> {
+        let at = self.position.row;
+        let here = |window: &LoadedWindow| {
+            (window.first..window.first + window.rows.len() as u64).contains(&at)
+        };
+        let window = match self.window.take().filter(here) {
+            Some(window) => window,
+            None => self.load(at)?,
+        };
+        let row = window.rows[(at - window.first) as usize];
+        let part = window.parts.partition_point(|part| part.first <= row) - 1;
+        let part = &window.parts[part];
+        let within = u64::from(row - part.first);
+        part.cut.fill(self.corpus.frame(), within, &mut self.row);
+        let canonical = part.canonical + within;
+        self.window = Some(window);
+        Ok(canonical)
+    }
+
+    fn load(&self, row: u64) -> Result<LoadedWindow> {
+        let window = self.epoch.window_of(row);
+        let mut parts = Vec::new();
+        let mut first = 0;
+        for &batch in self.epoch.batches_of(window) {
+            parts.push(Part {
+                first,
+                canonical: self.corpus.rows_of(batch as usize).start,
+                cut: self.corpus.read(batch as usize, self.masks.projection())?,
+            });
+            first += rows_below(&self.corpus, batch, self.order.training) as u32;
+        }
+        Ok(LoadedWindow {
+            first: window.first,
+            rows: self.epoch.rows_of(window),
+            parts,
+        })
+    }
+
+    fn advance(&mut self) {
+        self.position.row += 1;
+        if self.position.row >= self.epoch.rows() {
+            self.position = Position {
+                epoch: self.position.epoch + 1,
+                row: 0,
+            };
+            self.epoch = epoch(&self.corpus, &self.order, self.position.epoch);
+            self.window = None;
+        }
+    }
+}
+
+fn epoch(corpus: &Corpus, order: &Order, epoch: u64) -> Epoch {
+    Epoch::new(
+        corpus,
+        order.training,
+        order.window_tokens,
+        order.seed,
+        epoch,
+    )
+}
+
+/// Puts masked rows into batches.
+pub struct BatchMasker {
+    masker: Masker,
+    work: Workspace,
+    length: usize,
+    pad: u32,
+}
+
+impl BatchMasker {
+    /// The masks of `masking` on rows of `corpus`.
+    pub fn new(corpus: &Corpus, masking: &MaskingConfig) -> Result<Self> {
+        corpus.check_units(masking.strategy)?;
+        let special = corpus.shards().special_tokens()?;
+        Ok(Self {
+            masker: Masker::new(masking, corpus.vocabulary(), special)?,
+            work: Workspace::new(),
+            length: corpus.frame().length,
+            pad: corpus.frame().pad,
+        })
+    }
+
+    /// The planes that the masks need.
+    pub fn projection(&self) -> Projection {
+        Projection {
+            tokens: true,
+            word_start: self.masker.needs_words(),
+            span_start: self.masker.needs_units(),
+        }
+    }
+
+    /// An empty batch with room for `rows` rows and their copies.
+    pub fn begin(&self, rows: usize) -> Batch {
+        let rows = rows * self.masker.copies() as usize;
+        Batch {
+            length: self.length,
+            input: Vec::with_capacity(rows * self.length),
+            lengths: Vec::with_capacity(rows),
+            ..Batch::default()
+        }
+    }
+
+    /// Appends all copies of `row`, one after the other.
+    pub fn push(&mut self, row: &Row<'_>, key: Key, batch: &mut Batch) {
+        self.masker.select(row, key, &mut self.work);
+        for copy in 0..self.masker.copies() {
+            let mut out = InPlace {
+                input: &mut batch.input,
+                predicted: &mut batch.predicted,
+                labels: &mut batch.labels,
+            };
+            let realised = self.masker.write(row, key, copy, &mut self.work, &mut out);
+            batch.realised.add(&realised);
+            batch.rows += 1;
+            batch.lengths.push(row.len() as u32);
+            batch.input.resize(batch.rows * self.length, self.pad);
+        }
+    }
+}

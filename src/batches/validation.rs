@@ -1,0 +1,60 @@
+//! Validation batches: held-out rows with a rate and a seed of their own, whatever
+//! the training masks are, so that losses of different runs compare.
+
+use super::Batch;
+use super::corpus::{Corpus, Split};
+use super::cut::RowBuffer;
+use super::reader::BatchMasker;
+use crate::base::error::Result;
+use crate::base::generator::Key;
+use crate::config::MaskingConfig;
+use crate::config::train::ValidationConfig;
+
+/// The validation batches of `batch_rows` rows each, the last one shorter. Of more
+/// than `max_rows` rows held out, that many are taken, evenly: row ⌊i · held out /
+/// max_rows⌋ for i from 0. Masks: uniform at `rate`, all by the mask token, keyed by
+/// (`seed`, epoch 0, canonical row). All in memory: 4 bytes a token and 8 a label.
+pub fn validation(
+    corpus: &Corpus,
+    split: Split,
+    config: &ValidationConfig,
+    batch_rows: usize,
+) -> Result<Vec<Batch>> {
+    let masking = MaskingConfig {
+        corruption_rate: config.rate,
+        ..MaskingConfig::default()
+    };
+    let mut masks = BatchMasker::new(corpus, &masking)?;
+    let count = split.held_out.min(config.max_rows);
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut open = None;
+    let mut buffer = RowBuffer::default();
+    for number in 0..count {
+        let place = u128::from(number) * u128::from(split.held_out) / u128::from(count);
+        let row = split.training + place as u64;
+        let index = corpus.batch_of(row);
+        let cut = match open.take() {
+            Some((last, cut)) if last == index => cut,
+            _ => corpus.read(index, masks.projection())?,
+        };
+        cut.fill(
+            corpus.frame(),
+            row - corpus.rows_of(index).start,
+            &mut buffer,
+        );
+        open = Some((index, cut));
+        if batches.last().is_none_or(|batch| batch.rows == batch_rows) {
+            batches.push(masks.begin(batch_rows));
+        }
+        if let Some(batch) = batches.last_mut() {
+            let key = Key {
+                seed: config.seed,
+                epoch: 0,
+                sample: row,
+                copy: 0,
+            };
+            masks.push(&buffer.row(), key, batch);
+        }
+    }
+    Ok(batches)
+}
