@@ -1,0 +1,200 @@
+//! The stage `train`: shards to a trained model. Opens the rows, holds the last ones
+//! out, trains on the others, and exports a Hugging Face folder.
+//!
+//! Memory: the model, its gradients and two moments (16 bytes a parameter), the
+//! activations of one pass, a window of the shards and the validation rows.
+
+use crate::base::error::{Error, Result};
+use crate::batches::{Corpus, Order, Stream, Unigram, reader, unigram, validation};
+use crate::config::TrainConfig;
+use crate::pipeline::stage::{Frame, StageOptions};
+use crate::progress::short;
+use crate::shard::ShardSet;
+use crate::storage::source::hash_file;
+use crate::storage::{ArtefactKind, FileRecord, Manifest, Standing, atomic};
+use crate::tokenizer::{Role, Tokenizer, read_written, require};
+use crate::training::{Event, Outcome, Run, export, train as train_model};
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+
+#[derive(Serialize)]
+struct Configuration<'a> {
+    #[serde(flatten)]
+    train: &'a TrainConfig,
+    seed: u64,
+}
+
+/// Trains on the shards in `shards` and writes `checkpoints/`, `metrics.jsonl` and the
+/// Hugging Face folder `export/` to `output`. A run that was stopped goes on from its
+/// newest checkpoint with the same losses.
+pub fn train(
+    config: &TrainConfig,
+    shards: &Path,
+    output: &Path,
+    options: &StageOptions,
+) -> Result<Manifest> {
+    config.check()?;
+    let set = ShardSet::open(shards)?;
+    let record = set.tokenizer()?.clone();
+    for role in [Role::Mask, Role::Cls, Role::Sep, Role::Pad] {
+        require(&record.special_tokens, role)?;
+    }
+    let configuration = Configuration {
+        train: config,
+        seed: options.seed,
+    };
+    let inputs = vec![set.artefact().as_input()];
+    let mut frame = Frame::new(ArtefactKind::Run, output, &configuration, inputs, options)?;
+    if let Standing::Done(manifest) = frame.standing(options)? {
+        options.progress.note("train", "done before");
+        return Ok(*manifest);
+    }
+    if options.overwrite {
+        remove_checkpoints(output)?;
+    }
+    let tokenizer_file = set.artefact().folder().join(&record.file);
+    let tokenizer = read_written(&tokenizer_file, record.special_tokens.clone())?;
+
+    let corpus = Arc::new(Corpus::open(set, &config.rows)?);
+    let split = corpus.split(&config.validation)?;
+    let entropy = unigram(&corpus, split)?;
+    let pass_rows = (config.batch_size / config.accumulation) as usize;
+    let held_out = validation(&corpus, split, &config.validation, pass_rows)?;
+    options.progress.note(
+        "train",
+        &format!(
+            "{} rows to train on, {} held out; unigram entropy {:.3} nats",
+            split.training, split.held_out, entropy.entropy
+        ),
+    );
+    let run = Run {
+        config,
+        vocabulary: corpus.vocabulary(),
+        seed: options.seed,
+        fingerprint: &frame.fingerprint,
+        output,
+        threads: options.threads,
+        stop: &options.stop,
+    };
+    let order = Order {
+        seed: options.seed,
+        batch_rows: pass_rows,
+        training: split.training,
+        window_tokens: reader::WINDOW_TOKENS,
+    };
+    let outcome = train_model(
+        run,
+        |position| {
+            let mut stream = Stream::open(corpus.clone(), &config.masking, order, position)?;
+            Ok(move || stream.read())
+        },
+        &held_out,
+        |event| tell(config, options, &event),
+    )?;
+    finish(&mut frame, config, &outcome, &entropy, &tokenizer)?;
+    frame.manifest().tokenizer = Some(record);
+    frame.finish()
+}
+
+/// Exports the model and its tokenizer and enters files and totals into the manifest.
+fn finish(
+    frame: &mut Frame,
+    config: &TrainConfig,
+    outcome: &Outcome,
+    entropy: &Unigram,
+    tokenizer: &Tokenizer,
+) -> Result<()> {
+    let folder = frame.output.join("export");
+    let special = tokenizer.special();
+    export(&outcome.model, special, &folder)?;
+    // The manifest names the tokenizer's file beside it; transformers wants it beside
+    // the model.
+    let json = tokenizer.to_json().as_bytes();
+    atomic::write(frame.output.join("tokenizer.json"), json)?;
+    atomic::write(folder.join("tokenizer.json"), json)?;
+    let spelling = |id: Option<u32>| id.map(|id| tokenizer.spelling(id));
+    let tokenizer_config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.model.positions,
+        "mask_token": spelling(special.mask),
+        "cls_token": spelling(special.cls),
+        "sep_token": spelling(special.sep),
+        "pad_token": spelling(special.pad),
+        "unk_token": spelling(special.unk),
+    });
+    let text = serde_json::to_vec_pretty(&tokenizer_config)
+        .map_err(|e| Error::library("tokenizer_config.json", e))?;
+    atomic::write(folder.join("tokenizer_config.json"), &text)?;
+    for name in [
+        "export/config.json",
+        "export/model.safetensors",
+        "export/tokenizer.json",
+        "export/tokenizer_config.json",
+    ] {
+        let path = frame.output.join(name);
+        let bytes = std::fs::metadata(&path)
+            .map_err(|e| Error::io("read", &path, e))?
+            .len();
+        frame.file(FileRecord {
+            name: name.into(),
+            bytes,
+            hash: hash_file(&path)?,
+            rows: 0,
+            tokens: None,
+        });
+    }
+    let rows = config.steps * u64::from(config.batch_size * config.masking.copies());
+    frame.total("steps", config.steps);
+    frame.total("tokens_trained", rows * u64::from(config.rows.length));
+    frame.total("unigram_entropy", entropy.entropy);
+    if let Some(last) = outcome.last {
+        frame.total("validation_loss", last.loss);
+        frame.total("validation_accuracy", last.accuracy);
+    }
+    if let Some(best) = outcome.best {
+        frame.total("best_validation_loss", best.loss);
+        frame.total("best_validation_step", best.step);
+    }
+    Ok(())
+}
+
+/// Checkpoints of another configuration, which the user asked to have redone.
+fn remove_checkpoints(output: &Path) -> Result<()> {
+    let folder = output.join("checkpoints");
+    match std::fs::remove_dir_all(&folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &folder, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(config: &TrainConfig, options: &StageOptions, event: &Event) {
+    let text = match event {
+        Event::Resumed(step) => format!("goes on from step {step}"),
+        Event::Trained(line) => {
+            let step_tokens = f64::from(config.batch_size)
+                * f64::from(config.masking.copies())
+                * f64::from(config.rows.length);
+            let left = (config.steps - line.step) as f64 * step_tokens / line.tokens_per_second;
+            format!(
+                "step {} of {}: loss {:.3}, {} tokens a second, {left:.0} s left",
+                line.step,
+                config.steps,
+                line.loss,
+                short(line.tokens_per_second)
+            )
+        }
+        Event::Validated(line) => format!(
+            "step {}: validation loss {:.3}, {:.1} % of {} masked tokens right",
+            line.step,
+            line.loss,
+            100.0 * line.accuracy,
+            line.labels
+        ),
+        Event::Saved(_) => return,
+    };
+    options.progress.note("train", &text);
+}
