@@ -37,7 +37,7 @@ pub enum Purpose {
 }
 
 /// The full key of a stream but for its purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Key {
     /// The user's seed.
     pub seed: u64,

@@ -99,6 +99,16 @@ impl RowBuffer {
         }
     }
 
+    /// The tokens `range` of `document` as a row.
+    pub fn of_piece(frame: &Frame, document: &Document<'_>, range: std::ops::Range<usize>) -> Self {
+        let mut row = Self::default();
+        row.push_special(frame.cls);
+        row.extend(document, range);
+        row.push_special(frame.sep);
+        row.protect(frame);
+        row
+    }
+
     fn clear(&mut self) {
         self.ids.clear();
         self.protected.clear();

@@ -2,6 +2,7 @@
 //! a configuration to an artefact; `run` calls them in order.
 
 pub mod inspect;
+pub mod preview;
 pub mod stage;
 pub mod summary;
 pub mod tokenize;

@@ -57,6 +57,21 @@ impl Markers {
         }
     }
 
+    /// Appends the text bytes of a token with the spaces around it that its spelling
+    /// tells of: byte-level and SentencePiece vocabularies spell them out, others mark
+    /// what goes on with a word (`##`) or ends it (`</w>`).
+    pub(super) fn surface(&self, spelling: &str, out: &mut Vec<u8>) {
+        let spelled_out = self.byte_level || self.space.is_some();
+        let goes_on = !self.prefix.is_empty() && spelling.starts_with(&self.prefix);
+        if !spelled_out && self.suffix.is_empty() && !goes_on {
+            out.push(b' ');
+        }
+        self.strip(spelling, out);
+        if !spelled_out && !self.suffix.is_empty() && spelling.ends_with(&self.suffix) {
+            out.push(b' ');
+        }
+    }
+
     fn fallback_byte(&self, piece: &str) -> Option<u8> {
         let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
         (self.byte_fallback && digits.len() == 2)
@@ -124,6 +139,23 @@ pub(super) fn visible(c: char) -> char {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn tokens_bring_their_spaces_along() {
+        let surface = |tokenizer: Value, spelling: &str| {
+            let mut out = Vec::new();
+            Markers::of(&tokenizer).surface(spelling, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        let wordpiece = json!({"model": {"continuing_subword_prefix": "##"}});
+        assert_eq!(surface(wordpiece.clone(), "sea"), " sea");
+        assert_eq!(surface(wordpiece, "##ing"), "ing");
+        let bytes = json!({"pre_tokenizer": {"type": "ByteLevel"}});
+        assert_eq!(surface(bytes.clone(), "Ġsea"), " sea");
+        assert_eq!(surface(bytes, "ing"), "ing");
+        let suffix = json!({"model": {"end_of_word_suffix": "</w>"}});
+        assert_eq!(surface(suffix, "sea</w>"), "sea ");
+    }
 
     fn stripped(tokenizer: Value, spelling: &str) -> String {
         let mut out = Vec::new();

@@ -208,6 +208,15 @@ impl Tokenizer {
         self.spellings.get(id as usize).map_or("", String::as_str)
     }
 
+    /// The text of one token as it stands in a sentence: markers off, with a space in
+    /// front (or behind) where the tokenizer would put one. Bytes that are no text by
+    /// themselves are `�`.
+    pub fn surface(&self, id: TokenId) -> String {
+        let mut bytes = Vec::new();
+        self.markers.surface(self.spelling(id), &mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The id that the vocabulary gives to a spelling.
     pub fn id(&self, spelling: &str) -> Option<TokenId> {
         self.library.token_to_id(spelling)

@@ -110,11 +110,11 @@ proptest! {
                 prop_assert_eq!(copy.realised.capped, 0);
             }
             let mut masks = 0;
-            for place in 0..len {
-                if !maskable[place] {
-                    prop_assert_eq!(copy.input[place], text.ids[place]);
+            for ((&maskable, &input), &id) in maskable.iter().zip(&copy.input).zip(&text.ids) {
+                if !maskable {
+                    prop_assert_eq!(input, id);
                 }
-                masks += u64::from(maskable[place] && copy.input[place] == MASK);
+                masks += u64::from(maskable && input == MASK);
             }
             prop_assert_eq!(masks, copy.realised.masked);
             let changed = seen(copy, &text);
