@@ -109,15 +109,17 @@ fn imports(code: &str) -> Vec<String> {
         if let Some(group) = rest.strip_prefix('{') {
             let mut depth = 0;
             let mut name = String::new();
+            let mut at_head = true;
             for c in group.chars() {
                 match c {
                     '{' => depth += 1,
                     '}' if depth == 0 => break,
                     '}' => depth -= 1,
-                    ',' if depth == 0 => name.clear(),
-                    c if depth == 0 && (c.is_alphanumeric() || c == '_') => name.push(c),
-                    ':' if depth == 0 && !name.is_empty() => {
+                    ',' if depth == 0 => at_head = true,
+                    c if at_head && (c.is_alphanumeric() || c == '_') => name.push(c),
+                    ':' if at_head => {
                         found.push(std::mem::take(&mut name));
+                        at_head = false;
                     }
                     _ => {}
                 }

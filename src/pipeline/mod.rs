@@ -6,4 +6,5 @@ pub mod preview;
 pub mod stage;
 pub mod summary;
 pub mod tokenize;
+pub mod train;
 pub mod verify;

@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::config::PipelineConfig;
+use crate::pipeline::preview::{Preview, Request};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::summary::{StageFigures, Summary};
 use crate::pipeline::{count, preview, shard, tokenize, train, vocabulary};
@@ -52,7 +53,7 @@ pub fn run(
     work: &Path,
     only: &[String],
     options: &StageOptions,
-    mut show: impl FnMut(&str),
+    mut show: impl FnMut(&Preview),
 ) -> Result<Summary> {
     config.check()?;
     if let Some(unknown) = only.iter().find(|name| !STAGES.contains(&name.as_str())) {

@@ -8,18 +8,20 @@
 use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::base::token::TokenId;
+use crate::base::token::{TokenId, TokenSlice};
 use crate::columnar::writer::Layout;
 use crate::columnar::{Document, DocumentFile, DocumentWriter, Projection};
 use crate::config::ShardConfig;
 use crate::parallel;
 use crate::pipeline::stage::{Frame, StageOptions};
-use crate::pipeline::units::Units;
+use crate::segment::{Segmenter, Units};
 use crate::shard::place::{shard_of, shuffle_key};
+use crate::statistics::MaskingVocabulary;
 use crate::storage::scratch::Buckets;
 use crate::storage::{
     Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, atomic,
 };
+use crate::tokenizer::{WordTexts, read_written};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -90,7 +92,12 @@ pub fn shard(
     let record = artefact.tokenizer()?.clone();
     let tokenizer_file = artefact.folder().join(&record.file);
     let units = vocabulary
-        .map(|path| Units::open(path, &tokenizer_file, &record, config.overlap, options.seed))
+        .map(|path| {
+            let vocabulary = MaskingVocabulary::read(path)?;
+            let tokenizer = read_written(&tokenizer_file, record.special_tokens.clone())?;
+            let texts = WordTexts::new(&tokenizer, vocabulary.provenance.rules);
+            Ok::<_, Error>(Units::new(&vocabulary, texts, config.overlap, options.seed))
+        })
         .transpose()?;
 
     let files = artefact
@@ -380,7 +387,7 @@ impl Record<'_> {
 
     fn segment(
         &self,
-        segmenter: Option<&mut crate::pipeline::units::UnitSegmenter<'_>>,
+        segmenter: Option<&mut Segmenter<'_>>,
     ) -> Result<Segmented> {
         let tokens: Vec<TokenId> = self
             .tokens
@@ -391,7 +398,7 @@ impl Record<'_> {
         let words: Boundaries = plane.iter().collect();
         let mut spans = Boundaries::new();
         let covered = match segmenter {
-            Some(segmenter) => segmenter.segment(self.id, &tokens, plane, &mut spans),
+            Some(segmenter) => segmenter.segment(self.id, TokenSlice::Wide(&tokens), plane, &mut spans),
             None => 0,
         };
         Ok(Segmented {

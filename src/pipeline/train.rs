@@ -164,9 +164,7 @@ fn finish(
 fn remove_checkpoints(output: &Path) -> Result<()> {
     let folder = output.join("checkpoints");
     match std::fs::remove_dir_all(&folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &folder, e))
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &folder, e)),
         _ => Ok(()),
     }
 }

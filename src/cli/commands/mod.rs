@@ -1,6 +1,9 @@
 //! The subcommands: what each takes, and what it does.
 
 mod artefacts;
+mod mask;
+mod tokenize;
+mod train;
 
 use crate::base::error::Result;
 use crate::pipeline::summary::grouped;
@@ -11,6 +14,9 @@ use std::path::PathBuf;
 /// All subcommands, in the order of the help.
 pub fn all() -> Result<Vec<Command>> {
     Ok(vec![
+        tokenize::command()?,
+        mask::command()?,
+        train::command()?,
         artefacts::inspect_command(),
         artefacts::verify_command(),
     ])
@@ -19,6 +25,9 @@ pub fn all() -> Result<Vec<Command>> {
 /// Runs the subcommand `name`.
 pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
     match name {
+        "tokenize" => tokenize::run(matches),
+        "mask" => mask::run(matches),
+        "train" => train::run(matches),
         "inspect" => artefacts::inspect(matches),
         _ => artefacts::verify(matches),
     }

@@ -67,8 +67,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     };
     let options = shared::options(matches, defaults)?;
     config.seed = options.seed;
-    let summary = pipeline::run::run(&config, &work, &list("only"), &options, |text| {
-        println!("{text}");
+    let summary = pipeline::run::run(&config, &work, &list("only"), &options, |preview| {
+        println!("{}", preview.render(super::mask::look_of_terminal()));
     })?;
     println!("\n{summary}");
     Ok(())
