@@ -207,7 +207,8 @@ impl<'a> Counting<'a> {
         plan: &Plan,
         buckets: &Buckets,
     ) -> Result<()> {
-        let codes = WordCodes::new(self.texts, &counts.dictionary.words);
+        let words = (self.texts, &counts.dictionary.words);
+        let codes = WordCodes::new(words.0, words.1);
         let scatters = Pool::default();
         self.pass(corpus, "windows", |piece| {
             let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
@@ -216,7 +217,7 @@ impl<'a> Counting<'a> {
             });
             corpus.visit(piece, &mut |tokens, word_start| {
                 ids.clear();
-                codes.each(tokens, word_start, |code, _| {
+                codes.each(words, tokens, word_start, |code, _| {
                     if code != SKIPPED {
                         ids.push(code);
                     }

@@ -161,7 +161,11 @@ pub fn count_large_bucket<W: Window>(
 ) -> Result<()> {
     let in_a_run = (memory.bytes() / 2 / size_of::<W>()).max(1);
     let total = buckets.len(bucket) / shape.width as u64;
-    let runs = Buckets::new(folder, total.div_ceil(in_a_run as u64) as usize, ByteSize(0))?;
+    let runs = Buckets::new(
+        folder,
+        total.div_ceil(in_a_run as u64) as usize,
+        ByteSize(0),
+    )?;
     // Half of the memory is for one block of every run at a time, unpacked from its
     // compressed form.
     let record = shape.width + 8;

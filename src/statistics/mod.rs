@@ -21,9 +21,9 @@ pub mod vocabulary;
 pub mod windows;
 pub mod words;
 
-pub use count::{Corpus, CountSink, Counts, Counting};
+pub use count::{Corpus, CountSink, Counting, Counts};
 pub use dictionary::{Dictionary, WordId, WordSet};
-//pub use vocabulary::{MaskingVocabulary, Provenance};
+pub use vocabulary::{MaskingVocabulary, Provenance};
 pub use words::WordCodes;
 
 #[cfg(test)]

@@ -87,7 +87,9 @@ impl Plan {
             .filter(|&(range, _)| part.has(range.into()))
             .collect();
         let in_range = |words: &Range<WordId>| -> u64 {
-            counts[words.start as usize..words.end as usize].iter().sum()
+            counts[words.start as usize..words.end as usize]
+                .iter()
+                .sum()
         };
         let windows: u64 = own.iter().map(|(_, words)| in_range(words)).sum();
         // Sorted ones are in work on every thread and wait, counted, behind it.
@@ -109,8 +111,8 @@ impl Plan {
             if let Some(&(place, (_, words))) = ranges_left.peek()
                 && words.start as usize <= id
             {
-                let inside = piece(before, total, u64::from(ranges) * buckets_per_range)
-                    % buckets_per_range;
+                let inside =
+                    piece(before, total, u64::from(ranges) * buckets_per_range) % buckets_per_range;
                 bucket_of[id] = (place as u64 * buckets_per_range + inside) as u32;
             }
             before += count;

@@ -1,1 +1,140 @@
-//! x
+//! From scores to a masking vocabulary (spec 8, 4): the best of each length, each
+//! length with its share of the size.
+
+use crate::config::{Score, VocabularyConfig};
+use crate::statistics::scores::Scorer;
+use crate::statistics::trie::{Row, Trie};
+use crate::statistics::vocabulary::MaskingVocabulary;
+
+/// What became of one length.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Taken {
+    /// Words in the n-gram.
+    pub length: usize,
+    /// How many were wanted.
+    pub quota: u64,
+    /// How many there were.
+    pub candidates: u64,
+    /// How many were taken.
+    pub taken: u64,
+    /// Score of the last one taken.
+    pub lowest: Option<f64>,
+}
+
+/// How many n-grams of each length make up `size`, by largest remainders, shorter
+/// lengths first where they are equal.
+pub fn quotas(size: u64, shares: &[f64]) -> Vec<u64> {
+    let exact: Vec<f64> = shares.iter().map(|share| share * size as f64).collect();
+    let mut quotas: Vec<u64> = exact.iter().map(|quota| quota.floor() as u64).collect();
+    let mut by_remainder: Vec<usize> = (0..shares.len()).collect();
+    by_remainder.sort_by(|&a, &b| {
+        exact[b]
+            .fract()
+            .total_cmp(&exact[a].fract())
+            .then(a.cmp(&b))
+    });
+    let left = size.saturating_sub(quotas.iter().sum());
+    for &index in by_remainder.iter().cycle().take(left as usize) {
+        quotas[index] += 1;
+    }
+    quotas
+}
+
+/// Takes the best n-grams of each length: higher score, then higher count, then text
+/// order (word by word).
+pub fn rank(trie: &Trie, config: &VocabularyConfig) -> (MaskingVocabulary, Vec<Taken>) {
+    let mut vocabulary = MaskingVocabulary::default();
+    let mut report = Vec::new();
+    let mut scorer = Scorer::new(trie, config.score);
+    let mut text = String::new();
+    for (index, quota) in quotas(config.size, &config.shares).into_iter().enumerate() {
+        let length = index + 2;
+        if length > trie.lengths() {
+            report.push(Taken {
+                length,
+                quota,
+                candidates: 0,
+                taken: 0,
+                lowest: None,
+            });
+            continue;
+        }
+        let scores = scorer.next_length();
+        let best = best_rows(trie, length, &scores, quota);
+        for &row in &best {
+            text.clear();
+            let words = trie.ngram(length, row);
+            trie.words().join(&words[..length], &mut text);
+            vocabulary.push(&text, trie.level(length).count(row), scores[row as usize]);
+        }
+        report.push(Taken {
+            length,
+            quota,
+            candidates: scores.len() as u64,
+            taken: best.len() as u64,
+            lowest: best.last().map(|&row| scores[row as usize]),
+        });
+    }
+    (vocabulary, report)
+}
+
+/// The rows of the `quota` best n-grams, best first.
+fn best_rows(trie: &Trie, length: usize, scores: &[f64], quota: u64) -> Vec<Row> {
+    let level = trie.level(length);
+    let order = |&a: &Row, &b: &Row| {
+        scores[b as usize]
+            .total_cmp(&scores[a as usize])
+            .then(level.count(b).cmp(&level.count(a)))
+            .then(a.cmp(&b))
+    };
+    let mut rows: Vec<Row> = (0..scores.len() as Row).collect();
+    let quota = usize::try_from(quota).unwrap_or(usize::MAX);
+    if quota < rows.len() {
+        if quota > 0 {
+            rows.select_nth_unstable_by(quota - 1, order);
+        }
+        rows.truncate(quota);
+    }
+    rows.sort_unstable_by(order);
+    rows
+}
+
+/// The name of a score in files.
+pub fn score_name(score: Score) -> &'static str {
+    match score {
+        Score::Pmi => "pmi",
+        Score::Pmi2 => "pmi2",
+        Score::Naive => "naive",
+        Score::Npmi => "npmi",
+        Score::Frequency => "frequency",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quotas_are_those_of_the_paper() {
+        let shares = [0.5, 0.25, 0.125, 0.125];
+        assert_eq!(
+            quotas(800_000, &shares),
+            [400_000, 200_000, 100_000, 100_000]
+        );
+        assert_eq!(quotas(7, &shares), [3, 2, 1, 1]);
+        assert_eq!(quotas(1, &shares), [1, 0, 0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn quotas_sum_to_the_size(size in 0u64..100_000, a in 0.0f64..1.0, b in 0.0f64..1.0) {
+            let shares = [a * b, a * (1.0 - b), 1.0 - a];
+            let quotas = quotas(size, &shares);
+            prop_assert_eq!(quotas.iter().sum::<u64>(), size);
+            for (quota, share) in quotas.iter().zip(shares) {
+                prop_assert!((*quota as f64 - share * size as f64).abs() <= 1.0 + 1e-6);
+            }
+        }
+    }
+}

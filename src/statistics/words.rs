@@ -43,35 +43,34 @@ pub fn counted(kind: WordKind<'_>, punctuation: Punctuation) -> Counted<'_> {
 
 /// The numbers of words in running text: [`WordId`]s of a [`WordSet`], or
 /// [`BARRIER`] or [`SKIPPED`]. A word that is not in the set is a barrier.
-pub struct WordCodes<'a> {
-    texts: &'a WordTexts,
-    words: &'a WordSet,
+#[derive(Debug, Clone)]
+pub struct WordCodes {
     /// By token id: the code of the word that it makes alone.
     alone: Vec<WordId>,
 }
 
-impl<'a> WordCodes<'a> {
+impl WordCodes {
     /// Numbers by `words` under the rules of `texts`; a few milliseconds for 50 000
     /// tokens.
-    pub fn new(texts: &'a WordTexts, words: &'a WordSet) -> Self {
+    pub fn new(texts: &WordTexts, words: &WordSet) -> Self {
         let code = |id: TokenId| code(texts, words, texts.of_token(id));
         Self {
             alone: (0..texts.vocabulary_size() as TokenId).map(code).collect(),
-            texts,
-            words,
         }
     }
 
-    /// Hands the code and the tokens of every word of a document to `each`.
+    /// Hands the code and the tokens of every word of a document to `each`; `texts`
+    /// and `words` are those that this was made with.
     #[inline]
     pub fn each(
         &self,
+        (texts, words): (&WordTexts, &WordSet),
         tokens: TokenSlice<'_>,
         word_start: BoundarySlice<'_>,
         mut each: impl FnMut(WordId, Range<usize>),
     ) {
-        let mut words = self.texts.words(tokens, word_start);
-        while let Some(word) = words.next_word() {
+        let mut walk = texts.words(tokens, word_start);
+        while let Some(word) = walk.next_word() {
             let alone = if word.tokens.len() == 1 {
                 self.alone.get(tokens.get(word.tokens.start) as usize)
             } else {
@@ -79,7 +78,7 @@ impl<'a> WordCodes<'a> {
             };
             let code = match alone {
                 Some(&code) => code,
-                None => code(self.texts, self.words, word.kind),
+                None => code(texts, words, word.kind),
             };
             each(code, word.tokens);
         }

@@ -104,6 +104,11 @@ impl WordTexts {
         self.rules
     }
 
+    /// Number of vocabulary entries.
+    pub fn vocabulary_size(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The word that token `id` makes alone.
     #[inline]
     pub fn of_token(&self, id: TokenId) -> WordKind<'_> {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// Spelling, text and kind of each token of the test's tokenizer.
 const SPELLINGS: [&str; 8] = ["[UNK]", "a", "b", "c", ".", "##a", "##b", "A"];
 
-pub(crate) fn tokenizer() -> Tokenizer {
+pub(super) fn tokenizer() -> Tokenizer {
     let vocabulary: BTreeMap<&str, usize> = SPELLINGS
         .iter()
         .enumerate()
@@ -47,11 +47,11 @@ pub(crate) fn tokenizer() -> Tokenizer {
 
 /// Documents in memory, two to a piece.
 #[derive(Debug)]
-pub(crate) struct Documents(pub Vec<(Vec<TokenId>, Boundaries)>);
+pub(super) struct Documents(pub Vec<(Vec<TokenId>, Boundaries)>);
 
 impl Documents {
     /// Every token a word of its own.
-    pub(crate) fn of_words(documents: &[&[TokenId]]) -> Self {
+    pub(super) fn of_words(documents: &[&[TokenId]]) -> Self {
         let whole = |tokens: &&[TokenId]| (tokens.to_vec(), Boundaries::filled(tokens.len(), true));
         Self(documents.iter().map(whole).collect())
     }
@@ -78,7 +78,7 @@ type Row = (u32, Vec<WordId>, String, u64);
 
 /// Keeps all that it is handed.
 #[derive(Default, Debug, PartialEq)]
-pub(crate) struct Kept {
+pub(super) struct Kept {
     range: u32,
     pub rows: Vec<Row>,
 }
@@ -199,7 +199,7 @@ impl Default for SetUp {
     }
 }
 
-fn documents() -> impl Strategy<Value = Documents> {
+pub(super) fn documents() -> impl Strategy<Value = Documents> {
     let token = (0..SPELLINGS.len() as TokenId, any::<bool>());
     // Long stretches of one word, beside words drawn at random.
     let stretch = (token, 1usize..12).prop_map(|(token, times)| vec![token; times]);

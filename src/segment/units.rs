@@ -1,0 +1,132 @@
+//! A masking vocabulary made ready for one tokenizer, and the segmenter that cuts
+//! documents into units by it. Linear in the words of a document; no memory is asked
+//! for per word once the buffers have grown.
+
+use crate::base::boundaries::{Boundaries, BoundarySlice};
+use crate::base::generator::{Key, Purpose};
+use crate::base::token::TokenSlice;
+use crate::config::{Overlap, Unit};
+use crate::segment::hits::{Finder, Hit};
+use crate::segment::overlap::Resolver;
+use crate::statistics::dictionary::{WordId, WordSet};
+use crate::statistics::vocabulary::MaskingVocabulary;
+use crate::statistics::words::{SKIPPED, WordCodes};
+use crate::tokenizer::WordTexts;
+use std::ops::Range;
+
+/// A masking vocabulary with the texts of one tokenizer's words; shared between
+/// threads, each of which has a [`Segmenter`].
+pub struct Units {
+    texts: WordTexts,
+    words: WordSet,
+    codes: WordCodes,
+    finder: Finder,
+    floor: f64,
+    overlap: Overlap,
+    seed: u64,
+}
+
+impl Units {
+    /// Units by `vocabulary` in words with these `texts`, which must follow the
+    /// vocabulary's rules. `seed` is for `overlap = random`.
+    pub fn new(
+        vocabulary: &MaskingVocabulary,
+        texts: WordTexts,
+        overlap: Overlap,
+        seed: u64,
+    ) -> Self {
+        let (finder, words) = Finder::new(vocabulary);
+        Self {
+            codes: WordCodes::new(&texts, &words),
+            floor: finder.floor(),
+            texts,
+            words,
+            finder,
+            overlap,
+            seed,
+        }
+    }
+
+    /// A segmenter for one thread.
+    pub fn segmenter(&self) -> Segmenter<'_> {
+        Segmenter {
+            units: self,
+            codes: Vec::new(),
+            tokens: Vec::new(),
+            hits: Vec::new(),
+            resolver: Resolver::default(),
+        }
+    }
+}
+
+/// Cuts documents into units.
+pub struct Segmenter<'a> {
+    units: &'a Units,
+    /// Words of the document, those left out not among them.
+    codes: Vec<WordId>,
+    /// Their tokens.
+    tokens: Vec<Range<usize>>,
+    hits: Vec<Hit>,
+    resolver: Resolver,
+}
+
+impl Segmenter<'_> {
+    /// Replaces `span_start` by one bit per token, set where a unit starts: at the
+    /// first token and nowhere but at word starts. Returns how many tokens are in
+    /// units of two words or more. The same document and seed give the same units.
+    ///
+    /// Under `unit = token`, an n-gram that begins or ends inside a word is none.
+    pub fn segment(
+        &mut self,
+        document_id: u64,
+        tokens: TokenSlice<'_>,
+        word_start: BoundarySlice<'_>,
+        span_start: &mut Boundaries,
+    ) -> u64 {
+        let units = self.units;
+        self.codes.clear();
+        self.tokens.clear();
+        units.codes.each(
+            (&units.texts, &units.words),
+            tokens,
+            word_start,
+            |code, range| {
+                if code != SKIPPED {
+                    self.codes.push(code);
+                    self.tokens.push(range);
+                }
+            },
+        );
+        let whole_words = units.texts.rules().unit == Unit::Word;
+        let places = &self.tokens;
+        let starts_word =
+            |token: usize| token == 0 || token == word_start.len() || word_start.get(token);
+        let may_be_unit = |start: usize, end: usize| {
+            whole_words || starts_word(places[start].start) && starts_word(places[end - 1].end)
+        };
+        units.finder.find(&self.codes, may_be_unit, &mut self.hits);
+        self.resolver
+            .resolve(&mut self.hits, units.overlap, units.floor, || {
+                let key = Key {
+                    seed: units.seed,
+                    sample: document_id,
+                    ..Key::default()
+                };
+                key.generator(Purpose::Resolve)
+            });
+        span_start.clear();
+        span_start.extend(word_start);
+        if !tokens.is_empty() {
+            span_start.set(0, true);
+        }
+        let mut covered = 0;
+        for hit in &self.hits {
+            let unit = self.tokens[hit.start as usize].start..self.tokens[hit.end as usize - 1].end;
+            covered += unit.len() as u64;
+            for token in unit.start + 1..unit.end {
+                span_start.set(token, false);
+            }
+        }
+        covered
+    }
+}

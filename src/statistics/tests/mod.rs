@@ -1,0 +1,4 @@
+//! Counting and scoring against brute force and published examples.
+
+mod counts;
+mod scores;
