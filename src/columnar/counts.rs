@@ -135,6 +135,11 @@ impl CountsFile {
             .map(|rows| Self { rows })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.rows.path()
+    }
+
     /// Number of n-grams.
     pub fn rows(&self) -> u64 {
         self.rows.len()

@@ -1,10 +1,13 @@
 //! Layer 7, pipeline: stages put together. Each stage is one function from paths and
 //! a configuration to an artefact; `run` calls them in order.
 
+pub mod count;
 pub mod inspect;
 pub mod preview;
 pub mod stage;
 pub mod summary;
 pub mod tokenize;
 pub mod train;
+pub mod units;
 pub mod verify;
+pub mod vocabulary;

@@ -1,0 +1,251 @@
+//! The stage `count`: token files to n-gram counts, one Parquet file for each length
+//! and key range. All token files are read twice by every part; part I of N keeps
+//! key ranges I mod N, so the files of all parts are those of one.
+
+use crate::base::boundaries::BoundarySlice;
+use crate::base::error::{Error, Result};
+use crate::base::size::ByteSize;
+use crate::base::token::TokenSlice;
+use crate::columnar::{CountsWriter, DocumentFile, Projection};
+use crate::config::{CountConfig, WordRules};
+use crate::pipeline::stage::{Frame, StageOptions};
+use crate::statistics::{Corpus, CountSink, Counting, Counts};
+use crate::storage::manifest::FORMAT;
+use crate::storage::{
+    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing,
+};
+use crate::tokenizer::{WordTexts, read_written};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Memory of an output file while it is written: one row group.
+const WRITER_MEMORY: u64 = 12 << 20;
+
+/// Memory of a thread for the record batch that it reads.
+const READER_MEMORY: u64 = 4 << 20;
+
+/// What a file of counts says of itself: the metadata `cloze`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CountsNote {
+    /// Version of the file format.
+    pub format: u32,
+    /// Words in its n-grams.
+    pub length: u32,
+    /// Which key range it holds.
+    pub range: u32,
+    /// How many key ranges there are.
+    pub ranges: u32,
+    /// The longest n-gram counted.
+    pub max_length: u32,
+    /// N-grams that occur less often were left out.
+    pub min_count: u64,
+    /// What a word is.
+    pub rules: WordRules,
+    /// T_1, T_2, …: windows of each length in the corpus.
+    pub windows: Vec<u64>,
+    /// Fingerprint of configuration and inputs.
+    pub fingerprint: String,
+}
+
+/// Counts the n-grams of the token files in `tokens` into the folder `output`.
+pub fn count(
+    config: &CountConfig,
+    tokens: &Path,
+    output: &Path,
+    options: &StageOptions,
+) -> Result<Manifest> {
+    config.check()?;
+    let artefact = Artefact::open(tokens, ArtefactKind::Tokens)?;
+    let inputs = vec![artefact.as_input()];
+    let mut frame = Frame::new(ArtefactKind::Counts, output, config, inputs, options)?;
+    if let Standing::Done(manifest) = frame.standing(options)? {
+        options.progress.note("count", "done before");
+        return Ok(*manifest);
+    }
+    let record = artefact.tokenizer()?;
+    let tokenizer = read_written(
+        &artefact.folder().join(&record.file),
+        record.special_tokens.clone(),
+    )?;
+    let texts = WordTexts::new(&tokenizer, config.rules());
+    drop(tokenizer);
+    let corpus = TokenFiles::open(&artefact, options)?;
+    let scratch = options.scratch_beside(output);
+    let elsewhere =
+        WRITER_MEMORY * u64::from(config.max_length) + READER_MEMORY * options.threads as u64;
+    let counting = Counting {
+        part: options.part,
+        memory: ByteSize(options.memory.0.saturating_sub(elsewhere)),
+        threads: options.threads,
+        progress: options.progress,
+        ..Counting::new(config, &texts, &scratch)
+    };
+    let mut files = CountFiles {
+        output,
+        config,
+        fingerprint: frame.fingerprint.clone(),
+        open: Vec::new(),
+        written: Vec::new(),
+        ngrams: vec![0; config.max_length as usize],
+    };
+    let counted = counting.run(&corpus, &mut files);
+    // The folder holds no file of ours; another stage may still be at work in it.
+    let _ = std::fs::remove_dir(&scratch);
+    let counts = counted?;
+    files.close()?;
+
+    for file in std::mem::take(&mut files.written) {
+        frame.file(file);
+    }
+    frame.total("ngrams", files.ngrams.iter().sum::<u64>());
+    for (length, ngrams) in (1..).zip(&files.ngrams) {
+        frame.total(&format!("ngrams_{length}"), *ngrams);
+    }
+    // Sums over all parts are totals of the corpus, so one part names them.
+    if options.part.index == 0 {
+        frame.total("documents", counts.totals.documents);
+        frame.total("tokens", counts.totals.tokens);
+        frame.total("words", counts.totals.windows[0]);
+        frame.total("distinct_words", counts.distinct_words);
+        for (length, windows) in (1..=config.max_length).zip(counts.totals.windows) {
+            frame.total(&format!("windows_{length}"), windows);
+        }
+    }
+    frame.finish()
+}
+
+/// The token files of an artefact, by record batches.
+pub struct TokenFiles<'a> {
+    files: Vec<DocumentFile<FileSource>>,
+    /// File and record batch of each piece.
+    pieces: Vec<(usize, usize)>,
+    options: &'a StageOptions,
+}
+
+impl<'a> TokenFiles<'a> {
+    /// Opens all files of `artefact`; reads their footers.
+    pub fn open(artefact: &Artefact, options: &'a StageOptions) -> Result<Self> {
+        let files = artefact
+            .files()
+            .map(|(path, _)| DocumentFile::open(FileSource::open(path)?))
+            .collect::<Result<Vec<_>>>()?;
+        let pieces = files
+            .iter()
+            .enumerate()
+            .flat_map(|(file, open)| {
+                (0..open.footer().batches.len()).map(move |batch| (file, batch))
+            })
+            .collect();
+        Ok(Self {
+            files,
+            pieces,
+            options,
+        })
+    }
+
+    /// Hands id, tokens and word starts of every document of a piece to `each`.
+    pub fn documents(
+        &self,
+        piece: usize,
+        mut each: impl FnMut(u64, TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.options.check_stop()?;
+        let (file, batch) = self.pieces[piece];
+        let projection = Projection {
+            span_start: false,
+            ..Projection::ALL
+        };
+        let batch = self.files[file].batch(batch, projection)?;
+        for document in batch.documents() {
+            let word_start = document.word_start.ok_or_else(|| {
+                Error::library("reading token files", "a document without word starts")
+            })?;
+            each(document.id, document.tokens, word_start)?;
+        }
+        Ok(())
+    }
+}
+
+impl Corpus for TokenFiles<'_> {
+    fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn visit(
+        &self,
+        piece: usize,
+        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.documents(piece, |_, tokens, word_start| each(tokens, word_start))
+    }
+}
+
+/// Writes the files of one key range after the other.
+struct CountFiles<'a> {
+    output: &'a Path,
+    config: &'a CountConfig,
+    fingerprint: String,
+    /// Of the range at hand, by length less one.
+    open: Vec<OpenFile>,
+    written: Vec<FileRecord>,
+    ngrams: Vec<u64>,
+}
+
+struct OpenFile {
+    name: String,
+    writer: CountsWriter<AtomicFile>,
+    note: CountsNote,
+}
+
+impl CountFiles<'_> {
+    /// Completes the files of the range at hand.
+    fn close(&mut self) -> Result<()> {
+        for file in self.open.drain(..) {
+            let note = serde_json::to_value(&file.note)
+                .map_err(|error| Error::library(format!("writing {}", file.name), error))?;
+            let (out, rows) = file.writer.finish(&note)?;
+            let written = out.finish()?;
+            self.ngrams[file.note.length as usize - 1] += rows;
+            self.written.push(FileRecord {
+                name: file.name,
+                bytes: written.bytes,
+                hash: written.hash,
+                rows,
+                tokens: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl CountSink for CountFiles<'_> {
+    fn begin(&mut self, range: u32, counts: &Counts) -> Result<()> {
+        self.close()?;
+        for length in 1..=self.config.max_length {
+            let name = match counts.ranges {
+                1 => format!("counts-{length}.parquet"),
+                _ => format!("counts-{length}-{range:05}.parquet"),
+            };
+            let path: PathBuf = self.output.join(&name);
+            let place = path.display().to_string();
+            let writer = CountsWriter::new(AtomicFile::create(&path)?, place, length as usize)?;
+            let note = CountsNote {
+                format: FORMAT,
+                length,
+                range,
+                ranges: counts.ranges,
+                max_length: self.config.max_length,
+                min_count: self.config.min_count,
+                rules: self.config.rules(),
+                windows: counts.totals.windows[..self.config.max_length as usize].to_vec(),
+                fingerprint: self.fingerprint.clone(),
+            };
+            self.open.push(OpenFile { name, writer, note });
+        }
+        Ok(())
+    }
+
+    fn ngram(&mut self, words: &[u32], text: &str, count: u64) -> Result<()> {
+        self.open[words.len() - 1].writer.push(words, text, count)
+    }
+}

@@ -1,0 +1,25 @@
+//! Masking units for a stage: a masking vocabulary on disk made ready for the
+//! tokenizer of token files. Opening reads both; about 100 bytes an n-gram.
+
+use crate::base::error::Result;
+use crate::config::Overlap;
+use crate::segment::Units;
+use crate::statistics::MaskingVocabulary;
+use crate::storage::TokenizerRecord;
+use crate::tokenizer::{WordTexts, read_written};
+use std::path::Path;
+
+/// Reads the masking vocabulary at `vocabulary`, whose rules say what a word is, and
+/// the tokenizer of `record` at `tokenizer`. `seed` is for `overlap = random`.
+pub fn open(
+    vocabulary: &Path,
+    tokenizer: &Path,
+    record: &TokenizerRecord,
+    overlap: Overlap,
+    seed: u64,
+) -> Result<Units> {
+    let vocabulary = MaskingVocabulary::read(vocabulary)?;
+    let tokenizer = read_written(tokenizer, record.special_tokens.clone())?;
+    let texts = WordTexts::new(&tokenizer, vocabulary.provenance.rules);
+    Ok(Units::new(&vocabulary, texts, overlap, seed))
+}
