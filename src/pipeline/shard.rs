@@ -385,10 +385,7 @@ impl Record<'_> {
         self.tokens.len() / 4
     }
 
-    fn segment(
-        &self,
-        segmenter: Option<&mut Segmenter<'_>>,
-    ) -> Result<Segmented> {
+    fn segment(&self, segmenter: Option<&mut Segmenter<'_>>) -> Result<Segmented> {
         let tokens: Vec<TokenId> = self
             .tokens
             .chunks_exact(4)
@@ -398,7 +395,9 @@ impl Record<'_> {
         let words: Boundaries = plane.iter().collect();
         let mut spans = Boundaries::new();
         let covered = match segmenter {
-            Some(segmenter) => segmenter.segment(self.id, TokenSlice::Wide(&tokens), plane, &mut spans),
+            Some(segmenter) => {
+                segmenter.segment(self.id, TokenSlice::Wide(&tokens), plane, &mut spans)
+            }
             None => 0,
         };
         Ok(Segmented {

@@ -1,9 +1,12 @@
 //! The subcommands: what each takes, and what it does.
 
 mod artefacts;
+mod count;
 mod mask;
+mod shard;
 mod tokenize;
 mod train;
+mod vocabulary;
 
 use crate::base::error::Result;
 use crate::pipeline::summary::grouped;
@@ -15,6 +18,9 @@ use std::path::PathBuf;
 pub fn all() -> Result<Vec<Command>> {
     Ok(vec![
         tokenize::command()?,
+        count::command()?,
+        vocabulary::command()?,
+        shard::command()?,
         mask::command()?,
         train::command()?,
         artefacts::inspect_command(),
@@ -26,6 +32,9 @@ pub fn all() -> Result<Vec<Command>> {
 pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
     match name {
         "tokenize" => tokenize::run(matches),
+        "count" => count::run(matches),
+        "vocabulary" => vocabulary::run(matches),
+        "shard" => shard::run(matches),
         "mask" => mask::run(matches),
         "train" => train::run(matches),
         "inspect" => artefacts::inspect(matches),
