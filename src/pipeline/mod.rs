@@ -4,6 +4,7 @@
 pub mod count;
 pub mod inspect;
 pub mod preview;
+pub mod run;
 pub mod shard;
 pub mod stage;
 pub mod summary;

@@ -111,12 +111,8 @@ pub fn run(
         summary.sharded(&manifest, &layout.shards);
     }
     if let Some(shown) = config.preview.as_ref().filter(|_| wanted("mask")) {
-        show(&preview::of_shards(
-            shown,
-            &config.masking(),
-            &layout.shards,
-            &options,
-        )?);
+        let request = Request::of_pipeline(shown, &config.masking(), options.seed);
+        show(&preview::of_shards(&request, &layout.shards)?);
     }
     if let Some(train) = config.train.as_ref().filter(|_| wanted("train")) {
         let manifest = timed(&mut summary, &layout, "train", &options, || {

@@ -23,6 +23,7 @@ pub fn command() -> Result<Command> {
                 "input",
                 "Folder of shards or token files; or raw text, with --tokenizer",
             )
+            .required(false)
             .required_unless_present("text"),
         )
         .arg(

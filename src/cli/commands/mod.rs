@@ -3,6 +3,7 @@
 mod artefacts;
 mod count;
 mod mask;
+mod run;
 mod shard;
 mod tokenize;
 mod train;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 /// All subcommands, in the order of the help.
 pub fn all() -> Result<Vec<Command>> {
     Ok(vec![
+        run::command(),
         tokenize::command()?,
         count::command()?,
         vocabulary::command()?,
@@ -31,6 +33,7 @@ pub fn all() -> Result<Vec<Command>> {
 /// Runs the subcommand `name`.
 pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
     match name {
+        "run" => run::run(matches),
         "tokenize" => tokenize::run(matches),
         "count" => count::run(matches),
         "vocabulary" => vocabulary::run(matches),

@@ -17,6 +17,7 @@ pub fn command() -> Result<Command> {
                 "counts",
                 "Folder that `cloze count` wrote; none with --import",
             )
+            .required(false)
             .required_unless_present("import"),
         )
         .arg(
