@@ -71,11 +71,13 @@ pub fn count(
     drop(tokenizer);
     let corpus = TokenFiles::open(&artefact, options)?;
     let scratch = options.scratch_beside(output);
-    let elsewhere =
-        WRITER_MEMORY * u64::from(config.max_length) + READER_MEMORY * options.threads as u64;
+    // Under a small bound files and readers take what they need in spite of it.
+    let elsewhere = (WRITER_MEMORY * u64::from(config.max_length)
+        + READER_MEMORY * options.threads as u64)
+        .min(options.memory.0 / 2);
     let counting = Counting {
         part: options.part,
-        memory: ByteSize(options.memory.0.saturating_sub(elsewhere)),
+        memory: ByteSize(options.memory.0 - elsewhere),
         threads: options.threads,
         progress: options.progress,
         ..Counting::new(config, &texts, &scratch)

@@ -1,0 +1,226 @@
+//! Words per second of counting all lengths, from token documents in memory to
+//! n-grams handed over, on one thread and on two, in memory and with everything
+//! spilled; and of finding the units of a vocabulary. Every run asserts its answer.
+//!
+//! `cargo bench --bench counting`
+
+use cloze::base::boundaries::{Boundaries, BoundarySlice};
+use cloze::base::error::Result;
+use cloze::base::generator::{Generator, Key, Purpose};
+use cloze::base::size::ByteSize;
+use cloze::base::token::{SpecialTokens, TokenId, TokenSlice};
+use cloze::config::{CountConfig, Overlap, VocabularyConfig};
+use cloze::segment::Units;
+use cloze::statistics::ranking::rank;
+use cloze::statistics::trie::TrieBuilder;
+use cloze::statistics::{Corpus, CountSink, Counting, Counts, MaskingVocabulary, WordId};
+use cloze::tokenizer::{Tokenizer, WordTexts};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+/// Words of the bench's corpus, and in each of its documents.
+const WORDS: usize = 1 << 20;
+const DOCUMENT: usize = 1 << 14;
+/// Distinct words.
+const VOCABULARY: u32 = 20_000;
+
+/// Documents of words by Zipf's law, each a word of one token.
+struct Documents(Vec<(Vec<TokenId>, Boundaries)>);
+
+impl Documents {
+    fn zipf() -> Self {
+        let mut draw = Key::default().generator(Purpose::Order);
+        let document = |draw: &mut Generator| {
+            let tokens: Vec<TokenId> = (0..DOCUMENT).map(|_| zipf(draw)).collect();
+            (tokens, Boundaries::filled(DOCUMENT, true))
+        };
+        Self((0..WORDS / DOCUMENT).map(|_| document(&mut draw)).collect())
+    }
+}
+
+/// A rank with probability about 1 / rank: exp of a uniform draw, behind [UNK].
+fn zipf(draw: &mut Generator) -> TokenId {
+    let rank = f64::from(VOCABULARY).powf(draw.unit());
+    (rank as TokenId).clamp(1, VOCABULARY - 1)
+}
+
+impl Corpus for Documents {
+    fn pieces(&self) -> usize {
+        self.0.len()
+    }
+
+    fn visit(
+        &self,
+        piece: usize,
+        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let (tokens, word_start) = &self.0[piece];
+        each(TokenSlice::Wide(tokens), word_start.as_slice())
+    }
+}
+
+/// Number of n-grams and sum of counts, by length less one.
+#[derive(Default, PartialEq, Debug, Clone, Copy)]
+struct Answer([(u64, u64); 5]);
+
+impl CountSink for Answer {
+    fn begin(&mut self, _: u32, _: &Counts) -> Result<()> {
+        Ok(())
+    }
+
+    fn ngram(&mut self, words: &[WordId], _: &str, count: u64) -> Result<()> {
+        let (ngrams, sum) = &mut self.0[words.len() - 1];
+        *ngrams += 1;
+        *sum += count;
+        Ok(())
+    }
+}
+
+/// Keeps all n-grams, for a vocabulary.
+#[derive(Default)]
+struct Kept(Vec<(Vec<WordId>, String, u64)>);
+
+impl CountSink for Kept {
+    fn begin(&mut self, _: u32, _: &Counts) -> Result<()> {
+        Ok(())
+    }
+
+    fn ngram(&mut self, words: &[WordId], text: &str, count: u64) -> Result<()> {
+        self.0.push((words.to_vec(), text.to_owned(), count));
+        Ok(())
+    }
+}
+
+fn tokenizer() -> Tokenizer {
+    let mut vocabulary = serde_json::Map::new();
+    vocabulary.insert("[UNK]".into(), 0.into());
+    for word in 1..VOCABULARY {
+        vocabulary.insert(format!("word{word}"), word.into());
+    }
+    let json = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"}
+    });
+    let special = SpecialTokens {
+        unk: Some(0),
+        reserved: vec![0],
+        ..SpecialTokens::default()
+    };
+    Tokenizer::from_json("bench", &json.to_string(), special).expect("a tokenizer")
+}
+
+/// A map of every window, once: what all runs must come to.
+fn brute_force(documents: &Documents, min_count: u64) -> Answer {
+    let mut answer = Answer::default();
+    for length in 1..=5 {
+        let mut counts = std::collections::HashMap::new();
+        for (tokens, _) in &documents.0 {
+            for window in tokens.windows(length) {
+                *counts.entry(window).or_insert(0u64) += 1;
+            }
+        }
+        let kept = counts.values().filter(|&&count| count >= min_count);
+        let (ngrams, sum) = &mut answer.0[length - 1];
+        kept.for_each(|count| {
+            *ngrams += 1;
+            *sum += count;
+        });
+    }
+    answer
+}
+
+fn counting(criterion: &mut Criterion) {
+    let documents = Documents::zipf();
+    let config = CountConfig {
+        min_count: 10,
+        ..CountConfig::default()
+    };
+    let tokenizer = tokenizer();
+    let texts = WordTexts::new(&tokenizer, config.rules());
+    let expected = brute_force(&documents, config.min_count);
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let mut group = criterion.benchmark_group("counting");
+    group
+        .throughput(Throughput::Elements(WORDS as u64))
+        .sample_size(10);
+    for (name, threads, memory) in [
+        ("1 thread", 1, ByteSize::mib(512)),
+        ("2 threads", 2, ByteSize::mib(512)),
+        ("1 thread, 8 MiB", 1, ByteSize::mib(8)),
+    ] {
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter(|| {
+                let counting = Counting {
+                    threads,
+                    memory,
+                    ..Counting::new(&config, &texts, scratch.path())
+                };
+                let mut answer = Answer::default();
+                counting.run(&documents, &mut answer).expect("counts");
+                assert_eq!(answer, expected);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn vocabulary(documents: &Documents, texts: &WordTexts, config: &CountConfig) -> MaskingVocabulary {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let mut kept = Kept::default();
+    let counts = Counting::new(config, texts, scratch.path())
+        .run(documents, &mut kept)
+        .expect("counts");
+    kept.0.sort_by_key(|(words, _, _)| words.len());
+    let mut trie = TrieBuilder::new(&counts.totals.windows);
+    for (words, text, count) in &kept.0 {
+        trie.push("bench", words, text, *count).expect("an n-gram");
+    }
+    let config = VocabularyConfig {
+        size: 20_000,
+        ..VocabularyConfig::default()
+    };
+    rank(&trie.finish(), &config).0
+}
+
+fn segmentation(criterion: &mut Criterion) {
+    let documents = Documents::zipf();
+    let config = CountConfig {
+        min_count: 10,
+        ..CountConfig::default()
+    };
+    let tokenizer = tokenizer();
+    let texts = WordTexts::new(&tokenizer, config.rules());
+    let vocabulary = vocabulary(&documents, &texts, &config);
+    let mut group = criterion.benchmark_group("segmentation");
+    group
+        .throughput(Throughput::Elements(WORDS as u64))
+        .sample_size(10);
+    for overlap in [Overlap::Random, Overlap::Longest, Overlap::Best] {
+        let units = Units::new(&vocabulary, texts.clone(), overlap, 1);
+        let mut segmenter = units.segmenter();
+        let mut spans = Boundaries::new();
+        group.bench_function(
+            BenchmarkId::from_parameter(format!("{overlap:?}")),
+            |bencher| {
+                bencher.iter(|| {
+                    let mut covered = 0;
+                    for (id, (tokens, word_start)) in (0..).zip(&documents.0) {
+                        let tokens = TokenSlice::Wide(tokens);
+                        covered += segmenter.segment(id, tokens, word_start.as_slice(), &mut spans);
+                        // What a unit covers and does not start is no unit's start.
+                        assert!(spans.len() as u64 >= spans.as_slice().count() as u64);
+                    }
+                    assert!(
+                        (WORDS as u64 / 10..WORDS as u64).contains(&covered),
+                        "{covered}"
+                    );
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, counting, segmentation);
+criterion_main!(benches);
