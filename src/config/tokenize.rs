@@ -75,7 +75,7 @@ pub struct TokenizeConfig {
     pub unk_token: Option<String>,
     /// Append the special tokens named above to the vocabulary where it lacks them.
     pub add_special_tokens: bool,
-    /// The longest document; a longer one is rejected. The tokenizer needs about 100
+    /// The longest document; a longer one is rejected. The tokenizer needs about 128
     /// times a document's size while it works on it.
     pub max_document: ByteSize,
     /// The share of documents that may be rejected before the stage fails, 0 to 1.

@@ -244,7 +244,7 @@ impl Corpus {
             return Ok(OpenFile::Stream(shape, frames.peekable(), read));
         }
         Ok(match framing {
-            Framing::File => OpenFile::Once(length, Some(Work::Range(shape, framing, 0..length))),
+            Framing::File => OpenFile::Once(length, Some(Work::Range(shape, framing, 0..u64::MAX))),
             _ => OpenFile::Plain(shape, framing, 0..length),
         })
     }

@@ -137,13 +137,16 @@ impl Frames {
         Ok(frames)
     }
 
-    /// From the byte before the range to the first place where a frame may begin.
+    /// From the byte before the range to the first place where a frame may begin; no
+    /// further than the end of the range, so that a line over many ranges is read
+    /// once and not once a range.
     fn skip_into(&mut self, lines_before_are_blank: bool) -> io::Result<()> {
-        let across = self.line(&mut Vec::new(), 0)?;
+        let across = self.line_up_to(self.end, &mut Vec::new(), 0)?;
         if self.framing == Framing::Paragraph {
             let mut inside = !lines_before_are_blank || !is_blank_line(across);
             while inside && self.at < self.end {
-                inside = !is_blank_line(self.line(&mut Vec::new(), 0)?);
+                let line = self.line_up_to(self.end, &mut Vec::new(), 0)?;
+                inside = !is_blank_line(line);
             }
         }
         Ok(())
@@ -152,6 +155,16 @@ impl Frames {
     /// Reads to the end of the line; appends what of it fits in `room` bytes of
     /// `out`. `None` at the end of the stream.
     fn line(&mut self, out: &mut Vec<u8>, room: usize) -> io::Result<Option<Line>> {
+        self.line_up_to(u64::MAX, out, room)
+    }
+
+    /// As [`Frames::line`], but gives up once offset `stop` is reached.
+    fn line_up_to(
+        &mut self,
+        stop: u64,
+        out: &mut Vec<u8>,
+        room: usize,
+    ) -> io::Result<Option<Line>> {
         let mut line = Line { blank: true };
         let begin = self.at;
         loop {
@@ -164,13 +177,13 @@ impl Frames {
             if bytes.is_empty() {
                 return Ok((self.at > begin).then_some(line));
             }
-            line.blank &= bytes.iter().all(|&byte| is_space(byte));
+            line.blank = line.blank && bytes.iter().all(|&byte| is_space(byte));
             let fits = room.saturating_sub(out.len()).min(bytes.len());
             out.extend_from_slice(&bytes[..fits]);
             let length = bytes.len();
             self.reader.consume(length);
             self.at += length as u64;
-            if newline.is_some() {
+            if newline.is_some() || self.at >= stop {
                 return Ok(Some(line));
             }
         }

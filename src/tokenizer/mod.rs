@@ -4,7 +4,7 @@
 //! What this adds to the library: one form for all tokenizer files, special tokens
 //! by role, text that never yields a special token, and one bit per token where a
 //! word starts. Encoding runs at the library's speed, 2 to 6 MB/s a core, and takes
-//! about 100 bytes of memory for each byte of the document at hand.
+//! about 128 bytes of memory for each byte of the document at hand.
 
 mod markers;
 mod roles;

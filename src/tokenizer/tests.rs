@@ -1,3 +1,5 @@
+//! Every kind of tokenizer file: ids, word starts, special tokens, texts of words.
+
 use super::*;
 use crate::config::{Unit, Unknown, WordRules};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Documents are the same however a corpus is cut, and what is unusable has its reason.
+
 use super::*;
 use crate::base::size::ByteSize;
 use crate::config::{DocumentRule, TextFormat};
@@ -130,6 +132,7 @@ fn every_format_gives_its_documents() {
     for (name, content) in [
         ("a.txt", "\u{FEFF}whole\r\nfile"),
         ("b.md", "# Head"),
+        ("b0.txt", ""),
         ("c.jsonl", "{\"text\": \"json\"}\n\n"),
         ("wiki_00", "<doc id=\"1\">\nWiki\n\nText\n\n</doc>\n"),
     ] {
@@ -142,7 +145,13 @@ fn every_format_gives_its_documents() {
     );
     assert_eq!(
         texts(&found),
-        ["whole\r\nfile", "# Head", "json", "Wiki\n\nText"]
+        [
+            "whole\r\nfile",
+            "# Head",
+            "!an empty document",
+            "json",
+            "Wiki\n\nText"
+        ]
     );
     assert_eq!(found[0].1, Place::Byte(3));
 }
