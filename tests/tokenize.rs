@@ -242,6 +242,40 @@ fn parts_done_apart_are_together_the_whole() {
     assert_eq!(documents(&out), documents(&whole));
 }
 
+#[test]
+fn arrow_files_and_streams_give_their_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<String> = (0..500).map(|n| format!("row {n} of the sea")).collect();
+    let column: ArrayRef = Arc::new(StringArray::from(rows.clone()));
+    let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let [file, stream] = ["file.arrow", "stream.arrow"].map(|name| dir.path().join(name));
+    let out = fs::File::create(&file).unwrap();
+    let mut writer = arrow_ipc::writer::FileWriter::try_new(out, &batch.schema()).unwrap();
+    (0..5).for_each(|n| writer.write(&batch.slice(n * 100, 100)).unwrap());
+    writer.finish().unwrap();
+    let out = fs::File::create(&stream).unwrap();
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(out, &batch.schema()).unwrap();
+    (0..5).for_each(|n| writer.write(&batch.slice(n * 100, 100)).unwrap());
+    writer.finish().unwrap();
+
+    let out = dir.path().join("out");
+    let config = TokenizeConfig {
+        file_bytes: ByteSize(1000),
+        ..config(&[file, stream])
+    };
+    let manifest = tokenize(&config, &out, &options(2)).unwrap();
+    assert!(manifest.files.len() > 4);
+    let tokenizer = Tokenizer::load(&config).unwrap();
+    let documents = documents(&out);
+    assert_eq!(documents.len(), 1000);
+    for (id, (tokens, _)) in documents {
+        let mut encoded = Encoded::default();
+        let row = (id & ((1 << 40) - 1)) as usize;
+        tokenizer.encode(&rows[row], &mut encoded).unwrap();
+        assert_eq!(tokens, encoded.tokens);
+    }
+}
+
 /// The stage in a process of its own, to be killed; does nothing when run as a test.
 #[test]
 fn stage_in_a_child_process() {

@@ -10,7 +10,7 @@ use super::frames::{Fault, Frame, Frames, Framing, broken};
 use super::inputs;
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
-use crate::columnar::text::TextColumn;
+use crate::columnar::text::{ColumnarFormat, TextColumn};
 use crate::config::TokenizeConfig;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -31,6 +31,10 @@ const TABLE_CHUNK_BYTES: u64 = 4 << 20;
 
 /// No chunk of a table has more rows.
 const TABLE_CHUNK_ROWS: u64 = 1 << 16;
+
+/// Rows of an Arrow file are reached through all rows before them, so it is cut into
+/// no more chunks than this: reading costs at most half as many passes over it.
+const ARROW_CHUNKS: u64 = 64;
 
 /// JSON writes a character in up to three times its UTF-8 bytes (\u00e9).
 const JSON_GROWTH: usize = 3;
@@ -228,7 +232,7 @@ impl Corpus {
             Shape::Rows(format) => {
                 let column = TextColumn::open(path, &self.config.text_field, format);
                 return Ok(match column {
-                    Ok(column) => OpenFile::table(column, length, self.chunk_bytes),
+                    Ok(column) => OpenFile::table(column, format, length, self.chunk_bytes),
                     Err(error) => OpenFile::Once(length, Some(Work::Unreadable(error.to_string()))),
                 });
             }
@@ -263,10 +267,13 @@ enum OpenFile {
 }
 
 impl OpenFile {
-    fn table(column: TextColumn, length: u64, chunk_bytes: u64) -> Self {
+    fn table(column: TextColumn, format: ColumnarFormat, length: u64, chunk_bytes: u64) -> Self {
         let rows = column.rows();
         let per_row = (length / rows.max(1)).max(1);
-        let chunk = (chunk_bytes.min(TABLE_CHUNK_BYTES) / per_row).clamp(1, TABLE_CHUNK_ROWS);
+        let mut chunk = (chunk_bytes.min(TABLE_CHUNK_BYTES) / per_row).clamp(1, TABLE_CHUNK_ROWS);
+        if format == ColumnarFormat::Arrow {
+            chunk = chunk.max(rows.div_ceil(ARROW_CHUNKS));
+        }
         Self::Table(Arc::new(column), 0..rows, chunk, chunk * per_row)
     }
 
