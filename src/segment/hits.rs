@@ -125,25 +125,21 @@ impl Finder {
     ) {
         hits.clear();
         let mut reached = 0;
-        for start in 0..words.len() {
-            if words[start] == BARRIER {
+        for (start, &first) in words.iter().enumerate() {
+            if first == BARRIER {
                 continue;
             }
-            let mut node = words[start];
+            let mut node = first;
             let mut longest = None;
-            for end in start + 1..words.len() {
-                let Some(next) = (words[end] != BARRIER)
-                    .then(|| self.step(node, words[end]))
-                    .flatten()
-                else {
-                    break;
-                };
+            for (last, &word) in words.iter().enumerate().skip(start + 1) {
+                let next = (word != BARRIER).then(|| self.step(node, word));
+                let Some(next) = next.flatten() else { break };
                 node = next;
                 let score = self.scores[(node - self.words) as usize];
-                if !score.is_nan() && may_be_unit(start, end + 1) {
+                if !score.is_nan() && may_be_unit(start, last + 1) {
                     longest = Some(Hit {
                         start: start as u32,
-                        end: end as u32 + 1,
+                        end: last as u32 + 1,
                         score,
                     });
                 }

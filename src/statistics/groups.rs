@@ -15,6 +15,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::Path;
 
+/// Fewer windows are never a run, however little memory there is.
+const SHORTEST_RUN: usize = 64;
+
 /// Counts the n-grams of sorted windows.
 pub struct Groups<W> {
     shape: Shape,
@@ -159,7 +162,7 @@ pub fn count_large_bucket<W: Window>(
     folder: &Path,
     each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
 ) -> Result<()> {
-    let in_a_run = (memory.bytes() / 2 / size_of::<W>()).max(1);
+    let in_a_run = (memory.bytes() / 2 / size_of::<W>()).max(SHORTEST_RUN);
     let total = buckets.len(bucket) / shape.width as u64;
     let runs = Buckets::new(
         folder,

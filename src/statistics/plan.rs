@@ -64,7 +64,8 @@ pub struct Plan {
     pub piece: usize,
     /// Memory for the runs of a bucket that is too large.
     pub run_memory: ByteSize,
-    /// Bytes that windows take before compression, at most.
+    /// Bytes that windows take before compression, at most: all of them once, and the
+    /// largest bucket that is counted in runs again, with counts.
     pub scratch: ByteSize,
 }
 
@@ -102,6 +103,7 @@ impl Plan {
         let total: u64 = counts.iter().sum();
         let mut bucket_of = vec![ELSEWHERE; counts.len()];
         let mut before = 0;
+        let mut in_bucket = vec![0u64; own.len() * buckets_per_range as usize];
         let mut ranges_left = own.iter().enumerate().peekable();
         for (id, count) in counts.iter().enumerate() {
             while ranges_left
@@ -113,11 +115,16 @@ impl Plan {
             {
                 let inside =
                     piece(before, total, u64::from(ranges) * buckets_per_range) % buckets_per_range;
-                bucket_of[id] = (place as u64 * buckets_per_range + inside) as u32;
+                let bucket = place as u64 * buckets_per_range + inside;
+                bucket_of[id] = bucket as u32;
+                in_bucket[bucket as usize] += count;
             }
             before += count;
         }
         let buckets = own.len() as u64 * buckets_per_range;
+        let largest = in_bucket.into_iter().max().unwrap_or(0);
+        let again = if largest > most_windows { largest } else { 0 };
+        let width = shape.width as u64;
         let piece_bytes = memory.0 / 8 / (threads as u64 * buckets).max(1);
         Self {
             ranges: own,
@@ -125,9 +132,9 @@ impl Plan {
             bucket_of,
             most_windows,
             bucket_memory: ByteSize(memory.0 / 2),
-            piece: piece_bytes.clamp(shape.width as u64, 1 << 13) as usize,
+            piece: piece_bytes.clamp(width, 1 << 13) as usize,
             run_memory: ByteSize(memory.0 / 8),
-            scratch: ByteSize(windows.saturating_mul(shape.width as u64)),
+            scratch: ByteSize(windows.saturating_mul(width) + again.saturating_mul(width + 8)),
         }
     }
 

@@ -163,8 +163,11 @@ pub fn kept_words(
         threads,
         (0..spill.buckets()).map(Ok),
         || |bucket| sum_bucket(spill, bucket, min_count),
-        |(words, words_before): (Vec<(Box<str>, u64)>, u64)| {
-            distinct += words_before;
+        |Sums {
+             kept: words,
+             distinct: all,
+         }| {
+            distinct += all;
             // While sorting: the text and its place here; then the dictionary's.
             need += words
                 .iter()
@@ -204,11 +207,15 @@ fn check_room(
     ))
 }
 
-fn sum_bucket(
-    spill: &Buckets,
-    bucket: usize,
-    min_count: u64,
-) -> Result<(Vec<(Box<str>, u64)>, u64)> {
+/// What one bucket comes to.
+struct Sums {
+    /// Words with enough occurrences, in no order.
+    kept: Vec<(Box<str>, u64)>,
+    /// Number of all distinct words.
+    distinct: u64,
+}
+
+fn sum_bucket(spill: &Buckets, bucket: usize, min_count: u64) -> Result<Sums> {
     let mut sums = TextCounts::default();
     for piece in spill.drain(bucket) {
         let piece = piece?;
@@ -224,7 +231,10 @@ fn sum_bucket(
         .filter(|&(_, count)| count >= min_count)
         .map(|(text, count)| (String::from_utf8_lossy(text).into(), count))
         .collect();
-    Ok((kept, sums.len() as u64))
+    Ok(Sums {
+        kept,
+        distinct: sums.len() as u64,
+    })
 }
 
 /// A record's text length and count, and the bytes after them.
