@@ -202,9 +202,14 @@ fn chosen(request: &Request, corpus: &Corpus) -> Vec<u64> {
 /// Masks rows of `texts`, each cut by itself; rows are numbered through. Tokenises
 /// about as much text as it shows.
 pub fn of_texts(request: &Request, tokenizer: &Tokenizer, texts: &[String]) -> Result<Preview> {
+    let rows = RowsConfig {
+        layout: RowLayout::Document,
+        length: request.length,
+    };
+    rows.check()?;
     let frame = Frame::new(
-        RowLayout::Document,
-        request.length as usize,
+        rows.layout,
+        rows.length as usize,
         (tokenizer.require(Role::Cls)?, tokenizer.require(Role::Sep)?),
         tokenizer.special(),
         tokenizer.vocabulary_size(),

@@ -13,7 +13,7 @@ use std::fmt::Write;
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// Columns of the terminal.
+    /// Columns of the terminal, at least 24.
     pub width: usize,
     /// Use ANSI colours.
     pub colour: bool,

@@ -117,7 +117,7 @@ fn no_line_is_wider_than_the_terminal() {
         };
         row.masks.push(mask);
     }
-    for width in [20, 40, 80, 119, 120, 200] {
+    for width in [24, 40, 80, 119, 120, 200] {
         let text = one(row.clone(), Look { width, ..PLAIN });
         for line in text.lines() {
             assert!(line.chars().count() <= width, "{width}: {line}");
