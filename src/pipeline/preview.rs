@@ -6,8 +6,10 @@
 //! text of them. Reads the record batches of the rows that it shows, and no more.
 
 pub mod render;
+#[cfg(test)]
+mod tests;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::generator::Key;
 use crate::base::token::{SpecialTokens, TokenId, TokenSlice};
 use crate::batches::corpus::Corpus;
@@ -167,6 +169,14 @@ pub fn of_shards(request: &Request, folder: &Path) -> Result<Preview> {
     for number in chosen(request, &corpus) {
         rows.push(shower.show(number, &corpus.row(number)?));
     }
+    if rows.is_empty() {
+        return Err(Error::input(
+            folder.display().to_string(),
+            format!("no row {}", request.first_row.unwrap_or(0)),
+            format!("one of {} rows", corpus.rows()),
+            "give another first row, or shards with text in them",
+        ));
+    }
     Ok(Preview { rows })
 }
 
@@ -179,7 +189,7 @@ fn chosen(request: &Request, corpus: &Corpus) -> Vec<u64> {
         .map(|rows| rows.start)
         .collect();
     match request.first_row {
-        None if request.rows <= batches.len() as u64 => (0..request.rows as usize)
+        None if (1..=batches.len() as u64).contains(&request.rows) => (0..request.rows as usize)
             .map(|number| batches[number * batches.len() / request.rows as usize])
             .collect(),
         first => {
@@ -189,21 +199,37 @@ fn chosen(request: &Request, corpus: &Corpus) -> Vec<u64> {
     }
 }
 
-/// Masks rows of `texts`, each cut by itself; rows are numbered through.
+/// Masks rows of `texts`, each cut by itself; rows are numbered through. Tokenises
+/// about as much text as it shows.
 pub fn of_texts(request: &Request, tokenizer: &Tokenizer, texts: &[String]) -> Result<Preview> {
+    let rows = RowsConfig {
+        layout: RowLayout::Document,
+        length: request.length,
+    };
+    rows.check()?;
     let frame = Frame::new(
-        RowLayout::Document,
-        request.length as usize,
+        rows.layout,
+        rows.length as usize,
         (tokenizer.require(Role::Cls)?, tokenizer.require(Role::Sep)?),
         tokenizer.special(),
         tokenizer.vocabulary_size(),
     );
     let configurations = request.configurations(false);
     let shower = Shower::new(request, tokenizer, &configurations)?;
-    let wanted = request.first_row.unwrap_or(0)..;
+    let first = request.first_row.unwrap_or(0);
+    let wanted = first..;
+    // A token is seldom longer than 16 bytes of text.
+    let most = first
+        .saturating_add(request.rows)
+        .saturating_mul(u64::from(request.length) * 16);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     let mut number = 0;
     for text in texts {
+        if rows.len() as u64 == request.rows {
+            break;
+        }
+        let text = &text[..text.floor_char_boundary(most.min(text.len()))];
         let mut encoded = Encoded::default();
         // A text that spells no tokens has no rows.
         if tokenizer.encode(text, &mut encoded).is_err() {
@@ -227,6 +253,14 @@ pub fn of_texts(request: &Request, tokenizer: &Tokenizer, texts: &[String]) -> R
             }
             number += 1;
         }
+    }
+    if rows.is_empty() {
+        return Err(Error::input(
+            "the text",
+            format!("no row {first}"),
+            format!("one of {number} rows"),
+            "give more text, or an earlier row",
+        ));
     }
     Ok(Preview { rows })
 }

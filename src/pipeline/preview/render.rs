@@ -13,7 +13,7 @@ use std::fmt::Write;
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// Columns of the terminal.
+    /// Columns of the terminal, at least 24.
     pub width: usize,
     /// Use ANSI colours.
     pub colour: bool,
@@ -85,9 +85,10 @@ impl ShownRow {
             self.row,
             self.ids.len()
         );
-        push_line(&styled(&title, Style::Title), look.colour, out);
-        for line in wrap(&self.original(), look.width) {
-            push_line(&line, look.colour, out);
+        for text in [styled(&title, Style::Title), self.original()] {
+            for line in wrap(&text, look.width) {
+                push_line(&line, look.colour, out);
+            }
         }
         out.push('\n');
 
@@ -428,13 +429,7 @@ fn wrap(text: &[Glyph], width: usize) -> Vec<Line> {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
-            let style = word.first().map_or(Style::Plain, |&(_, style)| style);
-            let faint = if style == Style::Faint {
-                style
-            } else {
-                Style::Plain
-            };
-            line.push((' ', faint));
+            line.push((' ', Style::Plain));
         }
         for &glyph in word {
             if line_columns(&line) + wide(glyph.0) > width {
