@@ -4,7 +4,7 @@
 use super::matrix::Matrix;
 use super::real::Real;
 use crate::base::generator::{Generator, Key, Purpose};
-use crate::config::{ModelConfig, Norm};
+use crate::config::{InitialPositions, ModelConfig, Norm};
 
 /// y = x · weightᵀ + bias.
 #[derive(Debug, Clone)]
@@ -73,9 +73,17 @@ impl<T: Real> Parameters<T> {
         };
         let hidden = config.hidden as usize;
         let wide = config.feed_forward as usize;
+        let words = fill.weight(vocabulary, hidden);
+        let positions = config.positions as usize;
+        let normal = fill.weight(positions, hidden);
         Self {
-            words: fill.weight(vocabulary, hidden),
-            positions: fill.weight(config.positions as usize, hidden),
+            words,
+            positions: match config.initial_positions {
+                InitialPositions::Normal => normal,
+                InitialPositions::Sinusoid => {
+                    sinusoids(positions, hidden, config.initializer_range)
+                }
+            },
             embedding_norm: LayerNorm::initial(hidden),
             layers: (0..config.layers)
                 .map(|_| Layer {
@@ -223,6 +231,23 @@ impl Fill {
             bias: Matrix::zeros(1, outputs),
         }
     }
+}
+
+/// Sines and cosines with wavelengths in a geometric series from 2π to about
+/// 2π · rows, of standard deviation `deviation`.
+fn sinusoids<T: Real>(rows: usize, cols: usize, deviation: f64) -> Matrix<T> {
+    let values = (0..rows * cols).map(|index| {
+        let (row, col) = (index / cols, index % cols);
+        let frequency = (rows as f64).powf(-((col / 2 * 2) as f64) / cols as f64);
+        let angle = row as f64 * frequency;
+        let wave = if col % 2 == 0 {
+            angle.sin()
+        } else {
+            angle.cos()
+        };
+        T::from_f64(wave * deviation * std::f64::consts::SQRT_2)
+    });
+    Matrix::new(rows, cols, values.collect())
 }
 
 /// Two draws of the standard normal distribution (Box and Muller 1958).
