@@ -280,6 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn sinusoids_have_the_deviation_of_weights_and_near_places_are_alike() {
+        let positions = sinusoids::<f64>(128, 64, 0.02);
+        let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
+        let deviation = (norm(&positions) / positions.len() as f64).sqrt();
+        assert!((deviation / 0.02 - 1.0).abs() < 1e-9, "{deviation}");
+        let likeness = |a: usize, b: usize| {
+            let both = positions.row(a).iter().zip(positions.row(b));
+            both.map(|(x, y)| x * y).sum::<f64>() / norm(positions.row(a))
+        };
+        for place in 40..80 {
+            let falling: Vec<f64> = (0..4).map(|by| likeness(place, place + by)).collect();
+            assert!(
+                falling.iter().rev().is_sorted() && falling[1] > 0.8,
+                "{falling:?}"
+            );
+            assert!(likeness(place, place - 30) < 0.6);
+        }
+    }
+
+    #[test]
     fn names_are_in_one_order_and_only_pre_layer_norm_has_a_final_norm() {
         for (norm, count) in [(Norm::Pre, 4 * 12 + 11), (Norm::Post, 4 * 12 + 9)] {
             let config = ModelConfig {
