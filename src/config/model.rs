@@ -16,6 +16,19 @@ pub enum Norm {
     Post,
 }
 
+/// What the learned position embeddings start from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InitialPositions {
+    /// Normally distributed, as all weights (BERT, Wettig et al. 2023).
+    #[default]
+    Normal,
+    /// Sines and cosines (Vaswani et al. 2017), scaled to initializer_range: what is
+    /// near in the text is near from the first step on, which small models on little
+    /// text otherwise take thousands of steps to find out.
+    Sinusoid,
+}
+
 /// A BERT encoder with a masked-language-model head on tied embeddings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -40,6 +53,8 @@ pub struct ModelConfig {
     pub norm_epsilon: f64,
     /// Standard deviation of the initial weights.
     pub initializer_range: f64,
+    /// What the learned position embeddings start from.
+    pub initial_positions: InitialPositions,
 }
 
 impl Default for ModelConfig {
@@ -56,6 +71,7 @@ impl Default for ModelConfig {
             attention_dropout: 0.1,
             norm_epsilon: 1e-5,
             initializer_range: 0.02,
+            initial_positions: InitialPositions::Normal,
         }
     }
 }

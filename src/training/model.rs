@@ -18,8 +18,10 @@ use crate::base::error::Result;
 use crate::batches::Batch;
 use crate::config::{ModelConfig, Norm};
 
-/// Bytes of logits in memory at a time; see `head_blocks`.
-const LOGITS: usize = 128 << 20;
+/// Bytes of logits in memory at a time; see `head_blocks`. glibc keeps blocks of up to
+/// 32 MiB (its `DEFAULT_MMAP_THRESHOLD_MAX`) for the next allocation; larger ones
+/// come from the kernel and are cleared page by page each time.
+const LOGITS: usize = 24 << 20;
 
 /// A model of `config` with a vocabulary of some size.
 #[derive(Debug, Clone)]

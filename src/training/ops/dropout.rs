@@ -3,7 +3,7 @@
 //!
 //! The key of a site comes from the keyed generator; rows and columns are hashed
 //! into it with 32-bit multiply–xorshift rounds ("lowbias32", C. Wellons), which
-//! become vector instructions: about 0.2 ns a number.
+//! become vector instructions.
 
 use crate::base::generator::{Key, Purpose};
 use crate::training::real::Real;
