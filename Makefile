@@ -1,9 +1,8 @@
 # make test: everything, Rust and Python; installs what it needs.
-# Build output and the Python environment live in the cache, so a fresh clone is quick.
+# The Python environment lives in the cache, so a fresh clone is quick.
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloze
 VENV := $(CACHE)/venv-$(shell cksum < tests/python/requirements.txt | cut -d' ' -f1)
-PYTHON := $(VENV)/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .PHONY: test test-rust test-python lint bench schemas
@@ -13,10 +12,11 @@ test: test-rust test-python
 test-rust:
 	cargo test --release --locked
 
+# The binary is the one that the Rust tests were built with.
 test-python: $(VENV)/ready
-	cargo build --release --locked
+	cargo test --release --locked --no-run --quiet
 	CLOZE_BIN=$(TARGET)/release/cloze HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 \
-		$(PYTHON) -m pytest -q -p no:cacheprovider tests/python
+		$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/python
 
 $(VENV)/ready: tests/python/requirements.txt
 	python3 -m venv $(VENV)
