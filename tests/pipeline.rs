@@ -1,0 +1,693 @@
+//! The command as people run it: kill and resume of every stage, the same bytes on
+//! any number of threads, skipping what is done, refusing what does not fit, and the
+//! errors that tell what to do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const TOKENIZER: &str = "tests/data/tokenizers/bert-base-uncased/vocab.txt";
+const NOVEL: &str = "tests/data/quickstart/Doyle_Hound_1902.txt";
+
+fn cloze(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloze"));
+    command
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn done(arguments: &[&str]) -> Output {
+    let output = cloze(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "cloze {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Runs a command that must fail with `code`; its last line of complaint.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = cloze(arguments).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "cloze {}: {message}",
+        arguments.join(" ")
+    );
+    message
+}
+
+fn at(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
+}
+
+/// Every file below `folder` but logs of time, by relative path.
+fn bytes_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, folder: &Path, out: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            if path.is_dir() {
+                walk(root, &path, out);
+            } else if name.ends_with("metrics.jsonl") {
+                out.insert(name, without_times(&fs::read_to_string(&path).unwrap()));
+            } else if !name.ends_with("figures.json") {
+                out.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk(folder, folder, &mut out);
+    out
+}
+
+/// Metrics without what a clock measured.
+fn without_times(metrics: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in metrics.lines() {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        fields.remove("tokens_per_second");
+        fields.remove("seconds");
+        out.extend(value.to_string().bytes());
+        out.push(b'\n');
+    }
+    out
+}
+
+fn assert_same(expected: &Path, found: &Path, when: &str) {
+    let (expected, found) = (bytes_of(expected), bytes_of(found));
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&expected), names(&found), "{when}");
+    for (name, bytes) in &expected {
+        assert!(&found[name] == bytes, "{name} differs {when}");
+    }
+}
+
+/// A stage: what it is called with, after `cloze`, but for its output.
+struct Stage {
+    arguments: Vec<String>,
+    output: &'static str,
+}
+
+fn stages(input: &Path) -> Vec<Stage> {
+    let stage = |output, arguments: &[&str]| Stage {
+        output,
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+    };
+    let vocabulary = at(input, "vocabulary/v.parquet");
+    vec![
+        stage(
+            "tokens",
+            &[
+                "tokenize",
+                NOVEL,
+                "--tokenizer",
+                TOKENIZER,
+                "--document",
+                "paragraph",
+                "--file-bytes",
+                "32KiB",
+                "--batch-tokens",
+                "2048",
+            ],
+        ),
+        stage(
+            "counts",
+            &["count", &at(input, "tokens"), "--min-count", "2"],
+        ),
+        stage(
+            "vocabulary",
+            &["vocabulary", &at(input, "counts"), "--size", "2000"],
+        ),
+        stage(
+            "shards",
+            &[
+                "shard",
+                &at(input, "tokens"),
+                "--vocabulary",
+                &vocabulary,
+                "--shard-tokens",
+                "8192",
+                "--batch-tokens",
+                "2048",
+            ],
+        ),
+        stage(
+            "model",
+            &[
+                "train",
+                &at(input, "shards"),
+                "--steps",
+                "12",
+                "--batch-size",
+                "4",
+                "--accumulation",
+                "2",
+                "--checkpoint-every",
+                "3",
+                "--log-every",
+                "2",
+                "--model.layers",
+                "1",
+                "--model.hidden",
+                "32",
+                "--model.heads",
+                "2",
+                "--model.feed-forward",
+                "64",
+                "--model.positions",
+                "64",
+                "--rows.length",
+                "64",
+                "--masking.strategy",
+                "pmi",
+                "--masking.corruption-rate",
+                "0.2",
+                "--masking.prediction-rate",
+                "0.4",
+                "--validation.every",
+                "5",
+                "--validation.max-rows",
+                "8",
+            ],
+        ),
+    ]
+}
+
+impl Stage {
+    fn command(&self, folder: &Path, more: &[&str]) -> Command {
+        let output = match self.output {
+            "vocabulary" => folder.join("vocabulary/v.parquet"),
+            other => folder.join(other),
+        };
+        let mut arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let output = output.display().to_string();
+        arguments.extend(["--output", &output, "--log-format", "silent"]);
+        arguments.extend(more);
+        cloze(&arguments)
+    }
+
+    fn run(&self, folder: &Path, more: &[&str]) {
+        let output = self.command(folder, more).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            self.output,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// Runs every stage once into `folder`, each on the one before.
+fn undisturbed(folder: &Path) {
+    for stage in stages(folder) {
+        stage.run(folder, &[]);
+    }
+}
+
+#[test]
+fn every_stage_killed_at_many_points_ends_with_the_same_bytes() {
+    const POINTS: u32 = 10;
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    for stage in stages(dir.path()) {
+        let began = Instant::now();
+        stage.run(&dir.path().join("timed"), &[]);
+        let whole = began.elapsed();
+        let mut killed = 0;
+        for point in 1..=POINTS {
+            let folder = dir.path().join(format!("{}-{point}", stage.output));
+            // A second kill while it goes on; then it is let to its end.
+            for _ in 0..2 {
+                let mut child = stage.command(&folder, &[]).spawn().unwrap();
+                std::thread::sleep(whole * point / (POINTS + 1));
+                child.kill().unwrap();
+                let status = child.wait().unwrap();
+                killed += u32::from(status.signal() == Some(9));
+            }
+            stage.run(&folder, &[]);
+            let when = format!("after kills {point}/{} of the way", POINTS + 1);
+            assert_same(
+                &dir.path().join(stage.output),
+                &folder.join(stage.output),
+                &when,
+            );
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        assert!(
+            killed >= POINTS / 2,
+            "{}: only {killed} kills hit",
+            stage.output
+        );
+    }
+}
+
+#[test]
+fn one_two_and_eight_threads_write_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    for threads in ["1", "2", "8"] {
+        let folder = dir.path().join(threads);
+        for stage in stages(dir.path()) {
+            stage.run(&folder, &["--threads", threads]);
+            assert_same(
+                &dir.path().join(stage.output),
+                &folder.join(stage.output),
+                &format!("on {threads} threads"),
+            );
+        }
+    }
+}
+
+#[test]
+fn parts_of_tokenising_and_sharding_come_to_the_same_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    let parts = dir.path().join("parts");
+    let [tokenize, _, _, shard, _] = <[Stage; 5]>::try_from(stages(dir.path())).ok().unwrap();
+    for part in ["2", "0", "1"] {
+        tokenize.run(&parts, &["--part", part, "--of", "3"]);
+    }
+    let mut shard = shard;
+    shard.arguments[1] = at(&parts, "tokens");
+    for part in ["1", "0"] {
+        shard.run(&parts, &["--part", part, "--of", "2"]);
+    }
+    let whole = bytes_of(&dir.path().join("shards"));
+    let found = bytes_of(&parts.join("shards"));
+    let documents = |files: &BTreeMap<String, Vec<u8>>| {
+        let names: Vec<_> = files
+            .keys()
+            .filter(|n| n.ends_with(".arrow"))
+            .cloned()
+            .collect();
+        names
+    };
+    assert_eq!(documents(&whole), documents(&found));
+    assert!(documents(&whole).len() > 3);
+    // The footers name the fingerprints of different inputs; the text is the same.
+    let folders = [dir.path().join("shards"), parts.join("shards")];
+    let [a, b] = folders.map(|folder| {
+        let set = cloze::shard::ShardSet::open(&folder).unwrap();
+        let mut all = Vec::new();
+        for index in 0..set.batches().len() {
+            let batch = set.read(index, cloze::columnar::Projection::ALL).unwrap();
+            for document in batch.documents() {
+                let units: Vec<bool> = document.span_start.unwrap().iter().collect();
+                all.push((document.id, document.tokens.to_vec(), units));
+            }
+        }
+        all
+    });
+    assert_eq!(a, b);
+    done(&["verify", &at(&parts, "shards")]);
+    done(&["verify", &at(&parts, "tokens")]);
+}
+
+#[test]
+fn shards_know_nothing_of_how_a_model_will_be_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = |name: &str, train: &str| -> PathBuf {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let text = format!(
+            "name = \"{name}\"\n[tokenize]\ninputs = [\"{root}/{NOVEL}\"]\n\
+             tokenizer = \"{root}/{TOKENIZER}\"\n[count]\nmin_count = 3\n[vocabulary]\nsize = 500\n\
+             [shard]\n[train]\n{train}"
+        );
+        let file = dir.path().join(format!("{name}.toml"));
+        fs::write(&file, text).unwrap();
+        let work = dir.path().join(name);
+        let stages = "tokenize,count,vocabulary,shard";
+        done(&[
+            "run",
+            &file.display().to_string(),
+            "--work",
+            &work.display().to_string(),
+            "--only",
+            stages,
+        ]);
+        work.join("shards")
+    };
+    let a = pipeline(
+        "a",
+        "steps = 10\n[train.masking]\nstrategy = \"pmi\"\ncorruption_rate = 0.15",
+    );
+    let b = pipeline(
+        "b",
+        "steps = 99\n[train.masking]\nstrategy = \"span\"\ncorruption_rate = 0.8\n\
+         [train.rows]\nlength = 512\nlayout = \"document\"",
+    );
+    let shards = |folder: &Path| {
+        let mut files = bytes_of(folder);
+        // The manifest names where the token files lay.
+        files.remove("manifest.json");
+        files
+    };
+    assert!(shards(&a) == shards(&b));
+}
+
+#[test]
+fn a_pipeline_skips_what_is_done_and_redoes_only_when_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = at(dir.path(), "work");
+    let only = "tokenize,count,vocabulary,shard";
+    let base = [
+        "run",
+        "pipelines/quickstart.toml",
+        "--work",
+        &work,
+        "--only",
+        only,
+        "--set",
+        &format!("tokenize.inputs=[\"../{NOVEL}\"]"),
+    ]
+    .map(str::to_owned);
+    let run = |more: &[&str]| {
+        let mut arguments: Vec<&str> = base.iter().map(String::as_str).collect();
+        arguments.extend(more);
+        cloze(&arguments).output().unwrap()
+    };
+    assert!(run(&[]).status.success());
+    let first = bytes_of(Path::new(&work));
+    let again = run(&[]);
+    assert!(again.status.success());
+    assert!(String::from_utf8_lossy(&again.stdout).contains("done before"));
+    assert!(bytes_of(Path::new(&work)) == first);
+
+    let changed = run(&["--set", "count.min_count=7"]);
+    assert_eq!(changed.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&changed.stderr).into_owned();
+    assert!(message.contains("min_count = 5 (now 7)"), "{message}");
+    assert!(message.contains("--overwrite"), "{message}");
+    assert!(
+        bytes_of(Path::new(&work)) == first,
+        "a refused run changed something"
+    );
+
+    assert!(
+        run(&["--set", "count.min_count=7", "--overwrite"])
+            .status
+            .success()
+    );
+    assert!(bytes_of(Path::new(&work)) != first);
+    done(&["verify", &at(Path::new(&work), "shards")]);
+}
+
+#[test]
+fn wrong_use_exits_with_2_and_says_what_to_do() {
+    let message = fails(
+        2,
+        &["run", "pipelines/quickstart.toml", "--set", "train.stesp=5"],
+    );
+    assert!(message.contains("did you mean steps?"), "{message}");
+    let message = fails(2, &["count", "x", "--output", "y", "--min-cuont", "3"]);
+    assert!(message.contains("--min-count"), "{message}");
+    let message = fails(
+        2,
+        &["train", "x", "-o", "y", "--masking.corruption-rate", "1.5"],
+    );
+    assert!(message.contains("masking.corruption_rate"), "{message}");
+    let message = fails(
+        2,
+        &[
+            "tokenize",
+            "/nowhere/*.txt",
+            "--tokenizer",
+            TOKENIZER,
+            "-o",
+            "y",
+        ],
+    );
+    assert!(message.contains("/nowhere/*.txt"), "{message}");
+    let message = fails(
+        2,
+        &[
+            "tokenize",
+            NOVEL,
+            "--tokenizer",
+            TOKENIZER,
+            "-o",
+            "y",
+            "--part",
+            "4",
+            "--of",
+            "4",
+        ],
+    );
+    assert!(message.contains("number the parts from 0"), "{message}");
+    assert!(!Path::new(env!("CARGO_MANIFEST_DIR")).join("y").exists());
+}
+
+#[test]
+fn artefacts_that_do_not_belong_together_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    done(&[
+        "tokenize",
+        NOVEL,
+        "--tokenizer",
+        TOKENIZER,
+        "-o",
+        &at(folder, "tokens"),
+    ]);
+    let message = fails(
+        1,
+        &["count", &at(folder, "nothing"), "-o", &at(folder, "counts")],
+    );
+    assert!(message.contains("no such file"), "{message}");
+    let message = fails(
+        1,
+        &[
+            "vocabulary",
+            &at(folder, "tokens"),
+            "-o",
+            &at(folder, "v.parquet"),
+        ],
+    );
+    assert!(
+        message.contains("found token files, expected n-gram counts"),
+        "{message}"
+    );
+
+    // PMI units asked of shards without them.
+    done(&[
+        "shard",
+        &at(folder, "tokens"),
+        "-o",
+        &at(folder, "shards"),
+        "--batch-tokens",
+        "4096",
+    ]);
+    let message = fails(
+        1,
+        &[
+            "train",
+            &at(folder, "shards"),
+            "-o",
+            &at(folder, "model"),
+            "--masking.strategy",
+            "pmi",
+        ],
+    );
+    assert!(message.contains("--vocabulary"), "{message}");
+
+    // Another tokenizer put in the place of the one that wrote the ids.
+    let record = folder.join("shards/tokenizer.json");
+    let other = "tests/data/tokenizers/unigram/tokenizer.json";
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(other), &record).unwrap();
+    let message = fails(1, &["verify", &at(folder, "shards")]);
+    assert!(message.contains("tokenizer"), "{message}");
+
+    // A newer format.
+    let manifest = folder.join("tokens/manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 9")).unwrap();
+    let message = fails(
+        1,
+        &["count", &at(folder, "tokens"), "-o", &at(folder, "counts")],
+    );
+    assert!(
+        message.contains("format version 9") && message.contains("newer cloze"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_flipped_byte_or_a_cut_file_is_found_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    for artefact in [
+        "tokens",
+        "counts",
+        "vocabulary/v.parquet",
+        "shards",
+        "model",
+    ] {
+        let path = dir.path().join(artefact);
+        done(&["verify", &path.display().to_string()]);
+        let folder = if path.is_dir() {
+            path.clone()
+        } else {
+            path.parent().unwrap().into()
+        };
+        let mut checked = 0;
+        for (name, bytes) in bytes_of(&folder) {
+            let is_file_of_artefact = name.ends_with(".arrow")
+                || name.ends_with(".parquet")
+                || name.ends_with("tokenizer.json")
+                || name == "export/model.safetensors";
+            if !is_file_of_artefact {
+                continue;
+            }
+            let file = folder.join(&name);
+            for place in [bytes.len() / 3, bytes.len() - 20] {
+                let mut damaged = bytes.clone();
+                damaged[place] ^= 0x40;
+                fs::write(&file, &damaged).unwrap();
+                let message = fails(1, &["verify", &path.display().to_string()]);
+                assert!(message.contains(&name), "{name} at {place}: {message}");
+            }
+            fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+            let message = fails(1, &["verify", &path.display().to_string()]);
+            assert!(message.contains(&name), "{name} cut short: {message}");
+            fs::write(&file, &bytes).unwrap();
+            checked += 1;
+            if checked == 3 {
+                break;
+            }
+        }
+        assert!(checked > 0, "{artefact}");
+        done(&["verify", &path.display().to_string()]);
+    }
+    // Training notices by itself, at the record batch.
+    let shard = dir.path().join("shards/shard-00000.arrow");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[2000] ^= 1;
+    fs::write(&shard, &bytes).unwrap();
+    let stage = stages(dir.path()).pop().unwrap();
+    let output = stage
+        .command(&dir.path().join("again"), &[])
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        message.contains("shard-00000.arrow, record batch"),
+        "{message}"
+    );
+}
+
+#[test]
+fn inspect_tells_what_each_artefact_is_and_shows_some_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    for (artefact, told) in [
+        (
+            "tokens",
+            vec!["token files", "sample: document", "bert-base-uncased"],
+        ),
+        ("counts", vec!["n-gram counts", "most frequent", "of the"]),
+        (
+            "vocabulary/v.parquet",
+            vec!["a masking vocabulary", "best of length 2"],
+        ),
+        (
+            "shards",
+            vec!["shards", "coverage", "bytes a token", "sample: document"],
+        ),
+        (
+            "model",
+            vec!["a training run", "validation loss", "unigram entropy"],
+        ),
+    ] {
+        let output = done(&["inspect", &at(dir.path(), artefact)]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for part in told {
+            assert!(text.contains(part), "{artefact}: no {part:?} in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_clear_error_and_what_was_done_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    done(&[
+        "tokenize",
+        NOVEL,
+        "--tokenizer",
+        TOKENIZER,
+        "--document",
+        "paragraph",
+        "-o",
+        &at(folder, "tokens"),
+    ]);
+    // A file system of 96 KiB in a mount namespace of its own.
+    let small = folder.join("small");
+    fs::create_dir(&small).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=96k tmpfs {small} && \
+         {cloze} shard {tokens} -o {small}/shards --scratch {scratch} --shard-tokens 16384 \
+         --batch-tokens 2048; code=$?; ls {small}/shards; exit $code",
+        small = small.display(),
+        cloze = env!("CARGO_BIN_EXE_cloze"),
+        tokens = at(folder, "tokens"),
+        scratch = at(folder, "scratch"),
+    );
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("no space left on the disk"), "{message}");
+    assert!(message.contains("finished files are kept"), "{message}");
+    let left = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        left.contains("shard-00000.arrow"),
+        "nothing was kept: {left}"
+    );
+    assert!(!left.contains("manifest.json"), "{left}");
+}
+
+#[test]
+fn an_interrupted_stage_says_so_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    let stage = stages(dir.path()).pop().unwrap();
+    let folder = dir.path().join("interrupted");
+    let child = stage.command(&folder, &[]).spawn().unwrap();
+    let metrics = folder.join("model/metrics.jsonl");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !fs::metadata(&metrics).is_ok_and(|m| m.len() > 0) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let signalled = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    // It may have finished between the look and the signal.
+    if signalled.success() && !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("run the same command again"), "{message}");
+    }
+    stage.run(&folder, &[]);
+    assert_same(
+        &dir.path().join("model"),
+        &folder.join("model"),
+        "after SIGTERM",
+    );
+}
