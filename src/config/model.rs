@@ -16,17 +16,17 @@ pub enum Norm {
     Post,
 }
 
-/// What the learned position embeddings start from.
+/// What attention does before it has learned anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum InitialPositions {
-    /// Normally distributed, as all weights (BERT, Wettig et al. 2023).
+pub enum InitialAttention {
+    /// All weights are drawn from one normal distribution (BERT, Wettig et al. 2023).
     #[default]
     Normal,
-    /// Sines and cosines (Vaswani et al. 2017), scaled to initializer_range: what is
-    /// near in the text is near from the first step on, which small models on little
-    /// text otherwise take thousands of steps to find out.
-    Sinusoid,
+    /// Heads of the first layer begin on one neighbour each: the token before, the one
+    /// behind, two before, … Everything is learned from there. A small model on little
+    /// text otherwise predicts by frequency alone for its first thousands of steps.
+    Neighbours,
 }
 
 /// A BERT encoder with a masked-language-model head on tied embeddings.
@@ -53,8 +53,8 @@ pub struct ModelConfig {
     pub norm_epsilon: f64,
     /// Standard deviation of the initial weights.
     pub initializer_range: f64,
-    /// What the learned position embeddings start from.
-    pub initial_positions: InitialPositions,
+    /// What attention does before it has learned anything.
+    pub initial_attention: InitialAttention,
 }
 
 impl Default for ModelConfig {
@@ -71,7 +71,7 @@ impl Default for ModelConfig {
             attention_dropout: 0.1,
             norm_epsilon: 1e-5,
             initializer_range: 0.02,
-            initial_positions: InitialPositions::Normal,
+            initial_attention: InitialAttention::Normal,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod lanes;
 pub mod matrix;
 pub mod metrics;
 pub mod model;
+mod neighbours;
 pub mod ops;
 pub mod optimizer;
 pub mod parameters;

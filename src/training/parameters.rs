@@ -2,9 +2,10 @@
 //! moments of AdamW. Queries, keys and values are one packed matrix.
 
 use super::matrix::Matrix;
+use super::neighbours;
 use super::real::Real;
 use crate::base::generator::{Generator, Key, Purpose};
-use crate::config::{InitialPositions, ModelConfig, Norm};
+use crate::config::{InitialAttention, ModelConfig, Norm};
 
 /// y = x · weightᵀ + bias.
 #[derive(Debug, Clone)]
@@ -74,16 +75,10 @@ impl<T: Real> Parameters<T> {
         let hidden = config.hidden as usize;
         let wide = config.feed_forward as usize;
         let words = fill.weight(vocabulary, hidden);
-        let positions = config.positions as usize;
-        let normal = fill.weight(positions, hidden);
-        Self {
+        let positions = fill.weight(config.positions as usize, hidden);
+        let mut out = Self {
             words,
-            positions: match config.initial_positions {
-                InitialPositions::Normal => normal,
-                InitialPositions::Sinusoid => {
-                    sinusoids(positions, hidden, config.initializer_range)
-                }
-            },
+            positions,
             embedding_norm: LayerNorm::initial(hidden),
             layers: (0..config.layers)
                 .map(|_| Layer {
@@ -99,7 +94,11 @@ impl<T: Real> Parameters<T> {
             head: fill.linear(hidden, hidden),
             head_norm: LayerNorm::initial(hidden),
             head_bias: Matrix::zeros(1, vocabulary),
+        };
+        if config.initial_attention == InitialAttention::Neighbours {
+            neighbours::begin_on_neighbours(&mut out, config.heads as usize);
         }
+        out
     }
 
     /// The same structure with `f` of each matrix.
@@ -233,23 +232,6 @@ impl Fill {
     }
 }
 
-/// Sines and cosines with wavelengths in a geometric series from 2π to about
-/// 2π · rows, of standard deviation `deviation`.
-fn sinusoids<T: Real>(rows: usize, cols: usize, deviation: f64) -> Matrix<T> {
-    let values = (0..rows * cols).map(|index| {
-        let (row, col) = (index / cols, index % cols);
-        let frequency = (rows as f64).powf(-((col / 2 * 2) as f64) / cols as f64);
-        let angle = row as f64 * frequency;
-        let wave = if col % 2 == 0 {
-            angle.sin()
-        } else {
-            angle.cos()
-        };
-        T::from_f64(wave * deviation * std::f64::consts::SQRT_2)
-    });
-    Matrix::new(rows, cols, values.collect())
-}
-
 /// Two draws of the standard normal distribution (Box and Muller 1958).
 fn normal_pair(generator: &mut Generator) -> (f64, f64) {
     // 1 − u is in (0, 1]: its logarithm is finite.
@@ -277,26 +259,6 @@ mod tests {
         assert_eq!(parameters.words[..], again.words[..]);
         assert_ne!(parameters.words[..], other.words[..]);
         assert_ne!(parameters.words[..100], parameters.positions[..100]);
-    }
-
-    #[test]
-    fn sinusoids_have_the_deviation_of_weights_and_near_places_are_alike() {
-        let positions = sinusoids::<f64>(128, 64, 0.02);
-        let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
-        let deviation = (norm(&positions) / positions.len() as f64).sqrt();
-        assert!((deviation / 0.02 - 1.0).abs() < 1e-9, "{deviation}");
-        let likeness = |a: usize, b: usize| {
-            let both = positions.row(a).iter().zip(positions.row(b));
-            both.map(|(x, y)| x * y).sum::<f64>() / norm(positions.row(a))
-        };
-        for place in 40..80 {
-            let falling: Vec<f64> = (0..4).map(|by| likeness(place, place + by)).collect();
-            assert!(
-                falling.iter().rev().is_sorted() && falling[1] > 0.8,
-                "{falling:?}"
-            );
-            assert!(likeness(place, place - 30) < 0.6);
-        }
     }
 
     #[test]
