@@ -122,6 +122,7 @@ impl Trial {
             config: &self.config,
             vocabulary: VOCABULARY as usize,
             seed: 7,
+            token_counts: None,
             fingerprint: "these shards",
             output: self.folder.path(),
             threads: self.threads,

@@ -8,8 +8,10 @@ use crate::base::token::{TokenId, TokenSlice};
 use crate::columnar::Projection;
 
 /// How frequent tokens are in the training rows, special tokens left out.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unigram {
+    /// How often each token id occurs.
+    pub counts: Vec<u64>,
     /// Tokens counted.
     pub tokens: u64,
     /// Different ones among them.
@@ -50,7 +52,7 @@ pub fn unigram(corpus: &Corpus, split: Split) -> Result<Unigram> {
             *count = 0;
         }
     }
-    Ok(of_counts(&counts))
+    Ok(of_counts(counts))
 }
 
 fn count(tokens: TokenSlice<'_>, counts: &mut [u64]) -> Result<()> {
@@ -80,7 +82,7 @@ fn add(ids: impl Iterator<Item = TokenId>, counts: &mut [u64]) -> Option<TokenId
     None
 }
 
-fn of_counts(counts: &[u64]) -> Unigram {
+fn of_counts(counts: Vec<u64>) -> Unigram {
     let tokens: u64 = counts.iter().sum();
     let entropy = counts
         .iter()
@@ -94,6 +96,7 @@ fn of_counts(counts: &[u64]) -> Unigram {
         tokens,
         types: counts.iter().filter(|&&count| count > 0).count() as u64,
         entropy,
+        counts,
     }
 }
 
@@ -103,9 +106,9 @@ mod tests {
 
     #[test]
     fn four_equal_tokens_have_the_entropy_of_two_bits() {
-        let found = of_counts(&[3, 0, 3, 3, 3]);
+        let found = of_counts(vec![3, 0, 3, 3, 3]);
         assert!((found.entropy - 4f64.ln()).abs() < 1e-12);
         assert_eq!((found.tokens, found.types), (12, 4));
-        assert_eq!(of_counts(&[0, 0]).entropy, 0.0);
+        assert_eq!(of_counts(vec![0, 0]).entropy, 0.0);
     }
 }

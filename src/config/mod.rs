@@ -17,7 +17,7 @@ pub mod vocabulary;
 
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use masking::{Budget, Level, MaskingConfig, Overshoot, Strategy};
-pub use model::{InitialAttention, ModelConfig, Norm};
+pub use model::{InitialAttention, InitialBias, ModelConfig, Norm};
 pub use pipeline::PipelineConfig;
 pub use rows::{RowLayout, RowsConfig};
 pub use shard::{Overlap, ShardConfig};

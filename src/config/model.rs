@@ -29,6 +29,18 @@ pub enum InitialAttention {
     Neighbours,
 }
 
+/// What the head predicts before the first step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InitialBias {
+    /// All tokens alike (BERT, Wettig et al. 2023).
+    #[default]
+    Zero,
+    /// The unigram distribution of the training rows: no step is spent on learning
+    /// which tokens are frequent.
+    Unigram,
+}
+
 /// A BERT encoder with a masked-language-model head on tied embeddings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -55,6 +67,8 @@ pub struct ModelConfig {
     pub initializer_range: f64,
     /// What attention does before it has learned anything.
     pub initial_attention: InitialAttention,
+    /// What the head predicts before the first step.
+    pub initial_bias: InitialBias,
 }
 
 impl Default for ModelConfig {
@@ -72,6 +86,7 @@ impl Default for ModelConfig {
             norm_epsilon: 1e-5,
             initializer_range: 0.02,
             initial_attention: InitialAttention::Normal,
+            initial_bias: InitialBias::Zero,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::batches::{Corpus, Order, Stream, Unigram, reader, unigram, validation};
-use crate::config::TrainConfig;
+use crate::config::{InitialBias, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::progress::short;
 use crate::shard::ShardSet;
@@ -73,6 +73,8 @@ pub fn train(
         config,
         vocabulary: corpus.vocabulary(),
         seed: options.seed,
+        token_counts: (config.model.initial_bias == InitialBias::Unigram)
+            .then_some(&entropy.counts),
         fingerprint: &frame.fingerprint,
         output,
         threads: options.threads,

@@ -101,6 +101,16 @@ impl<T: Real> Parameters<T> {
         out
     }
 
+    /// Sets the head's bias to the logarithm of each token's share, one added to each
+    /// count. The model then predicts unigrams before its first step, and all it learns
+    /// is context.
+    pub fn start_from_unigrams(&mut self, counts: &[u64]) {
+        let total: u64 = counts.iter().map(|count| count + 1).sum();
+        for (bias, &count) in self.head_bias.iter_mut().zip(counts) {
+            *bias = T::from_f64(((count + 1) as f64 / total as f64).ln());
+        }
+    }
+
     /// The same structure with `f` of each matrix.
     pub fn map(&self, mut f: impl FnMut(&Matrix<T>) -> Matrix<T>) -> Self {
         let mut out = self.clone();

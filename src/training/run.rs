@@ -26,6 +26,9 @@ pub struct Run<'a> {
     /// Tells this configuration and these shards from others; a checkpoint of another
     /// fingerprint is refused.
     pub fingerprint: &'a str,
+    /// How often each token id occurs in the training rows: the head then starts from
+    /// their unigram distribution. Without it, from one where all are alike.
+    pub token_counts: Option<&'a [u64]>,
     /// Where `metrics.jsonl` and `checkpoints/` go.
     pub output: &'a Path,
     /// Threads of the model's arithmetic.
@@ -89,6 +92,9 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let keep = config.keep_checkpoints as usize;
     let checkpoints = Checkpoints::new(run.output.join("checkpoints"), keep);
     let mut model = Model::initial(&config.model, run.vocabulary, run.seed);
+    if let Some(counts) = run.token_counts {
+        model.parameters.start_from_unigrams(counts);
+    }
     let mut adam = AdamW::new(&model.parameters);
     let mut gradients = model.parameters.map(|_| Matrix::empty());
     let mut state = match checkpoints.resume(run.fingerprint, &mut model, &mut adam)? {
