@@ -447,7 +447,8 @@ fn wrap(text: &[Glyph], width: usize) -> Vec<Line> {
 fn push_line(line: &[Glyph], colour: bool, out: &mut String) {
     let mut current = Style::Plain;
     for &(c, style) in line {
-        if colour && style != current {
+        // A space looks the same in every style.
+        if colour && style != current && c != ' ' {
             if current != Style::Plain {
                 out.push_str("\x1b[0m");
             }

@@ -98,7 +98,7 @@ fn with_colour_the_text_is_the_same_without_brackets() {
         },
     );
     assert!(
-        text.contains("the \x1b[1;33m_____\x1b[0m howled\n"),
+        text.contains("the \x1b[1;33m_____ \x1b[0mhowled\n"),
         "{text}"
     );
 }

@@ -1,0 +1,135 @@
+//! Tokens per second from a mapped shard to finished batches, one thread: record
+//! batches checked, decompressed, cut into rows, permuted, masked at 40 %, padded.
+//! Shards of 4 Mi tokens in the system's temporary folder; every run asserts the
+//! realised rate.
+//!
+//! `cargo bench --bench batches`
+
+use cloze::base::boundaries::Boundaries;
+use cloze::base::generator::{Key, Purpose};
+use cloze::base::part::Part;
+use cloze::base::size::ByteSize;
+use cloze::base::token::SpecialTokens;
+use cloze::batches::reader::WINDOW_TOKENS;
+use cloze::batches::{Corpus, Order, Position, Reader, Realised};
+use cloze::columnar::DocumentWriter;
+use cloze::columnar::writer::Layout;
+use cloze::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
+use cloze::shard::ShardSet;
+use cloze::storage::manifest::{FORMAT, FileRecord};
+use cloze::storage::{ArtefactKind, Manifest, TokenizerRecord};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+const TOKENS: u64 = 4 << 20;
+const BATCH_ROWS: usize = 256;
+const WHY: &str = "a shard that was just written";
+
+/// Documents of 500 tokens with ids of uneven frequency, words of 1.3 and units of
+/// 1.9 tokens on average.
+fn write(folder: &Path) {
+    let layout = Layout {
+        wide: false,
+        spans: true,
+        batch_tokens: 1 << 16,
+    };
+    let mut writer = DocumentWriter::new(Vec::new(), "0.arrow", layout).expect(WHY);
+    let mut draws = Key::default().generator(Purpose::Shuffle);
+    for document in 0..TOKENS / 500 {
+        let (mut tokens, mut words, mut units) = (Vec::new(), Boundaries::new(), Boundaries::new());
+        for place in 0..500 {
+            let word = place == 0 || draws.below(100) < 77;
+            tokens.push(1000 + (draws.unit().powi(4) * 29_000.0) as u32);
+            words.push(word);
+            units.push(word && (place == 0 || draws.below(100) < 68));
+        }
+        writer
+            .push(document, &tokens, words.as_slice(), Some(units.as_slice()))
+            .expect(WHY);
+    }
+    let (bytes, _) = writer.finish(serde_json::json!({})).expect(WHY);
+    std::fs::write(folder.join("0.arrow"), &bytes).expect(WHY);
+    let manifest = Manifest {
+        format: FORMAT,
+        cloze: String::new(),
+        artefact: ArtefactKind::Shards,
+        part: Part::WHOLE,
+        fingerprint: String::new(),
+        configuration: serde_json::json!({}),
+        memory: ByteSize::mib(1),
+        inputs: Vec::new(),
+        tokenizer: Some(TokenizerRecord {
+            file: String::new(),
+            fingerprint: String::new(),
+            vocabulary_size: 30_522,
+            special_tokens: SpecialTokens {
+                pad: Some(0),
+                unk: Some(100),
+                cls: Some(101),
+                sep: Some(102),
+                mask: Some(103),
+                reserved: vec![0, 100, 101, 102, 103],
+            },
+            tokenizer_path: "library".into(),
+        }),
+        vocabulary: None,
+        files: vec![FileRecord {
+            name: "0.arrow".into(),
+            bytes: bytes.len() as u64,
+            hash: String::new(),
+            rows: TOKENS / 500,
+            tokens: None,
+        }],
+        totals: Default::default(),
+    };
+    manifest.write(&folder.join("manifest.json")).expect(WHY);
+}
+
+fn batches(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect(WHY);
+    write(folder.path());
+    for length in [128, 512] {
+        let rows = RowsConfig {
+            layout: RowLayout::Packed,
+            length,
+        };
+        let shards = ShardSet::open(folder.path()).expect(WHY);
+        let corpus = Arc::new(Corpus::open(shards, &rows).expect(WHY));
+        let mut group = criterion.benchmark_group(format!("batches/{length}"));
+        group.sample_size(20);
+        group.throughput(Throughput::Elements(corpus.rows() * u64::from(length)));
+        for (name, strategy) in [("uniform", Strategy::Uniform), ("pmi", Strategy::Pmi)] {
+            let masking = MaskingConfig {
+                strategy,
+                ..MaskingConfig::default()
+            };
+            let order = Order {
+                seed: 1,
+                batch_rows: BATCH_ROWS,
+                training: corpus.rows(),
+                window_tokens: WINDOW_TOKENS,
+            };
+            let mut sum = Realised::default();
+            group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+                bencher.iter(|| {
+                    let start = Position::default();
+                    let mut reader =
+                        Reader::new(corpus.clone(), &masking, order.clone(), start).expect(WHY);
+                    for _ in 0..corpus.rows() / BATCH_ROWS as u64 {
+                        let batch = reader.read().expect(WHY);
+                        sum.add(&batch.realised);
+                        black_box(&batch);
+                    }
+                });
+            });
+            let share = sum.predicted as f64 / sum.maskable as f64;
+            assert!((share - 0.4).abs() < 0.002, "{name}: {share}");
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, batches);
+criterion_main!(benches);
