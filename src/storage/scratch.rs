@@ -5,9 +5,9 @@
 //!
 //! Cost: a lock and a copy per append (append a few KiB at a time, not a record);
 //! a spill compresses with zstd at its lowest level. Disk holds at most the appended
-//! bytes and 0.4 % of framing, and is not reused before the end. Not for anything that outlives the
-//! process: the file has no name any more when [`Buckets::new`] returns, so the
-//! system takes it back however the process ends.
+//! bytes and 0.4 % of framing, and is not used again before the end. Not for anything
+//! that outlives the process: the file has no name any more when [`Buckets::new`]
+//! returns, so the system takes it back however the process ends.
 
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
