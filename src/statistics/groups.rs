@@ -3,7 +3,7 @@
 //! bucket that fits in memory is sorted there; a larger one is sorted in runs, which
 //! go back to scratch and are merged.
 //!
-//! Cost: 40 to 60 ns a window for the sort, 5 ns for the scan.
+//! Cost: one sort of 16 bytes a window, most of what counting takes, and one scan.
 
 use crate::base::error::Result;
 use crate::base::size::ByteSize;

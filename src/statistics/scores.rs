@@ -10,7 +10,7 @@
 //! best(g) is the minimum over the 2^(n−1) − 1 segmentations but the identity, with
 //! n − 1 additions. Sums run from left to right; since a maximum and an addition
 //! that rounds keep the order, the result equals that of trying every segmentation,
-//! to the last bit. Cost: about 100 ns an n-gram.
+//! to the last bit.
 
 use crate::config::Score;
 use crate::statistics::trie::{Row, Trie};

@@ -3,8 +3,8 @@
 //! window is packed into an integer that sorts as its words do, and goes to the
 //! bucket of its first word, so that buckets in order are sorted order.
 //!
-//! Cost: about 10 ns a window; ⌈length · bits / 8⌉ bytes, 11 for five words out of
-//! 80 000.
+//! Cost: a copy and, every few KiB, a lock; ⌈length · bits / 8⌉ bytes, 11 for five
+//! words out of 80 000.
 
 use crate::base::error::Result;
 use crate::statistics::dictionary::WordId;

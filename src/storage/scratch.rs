@@ -4,10 +4,10 @@
 //! to one scratch file. Later each bucket is taken back, once.
 //!
 //! Cost: a lock and a copy per append (append a few KiB at a time, not a record);
-//! a spill compresses at about 400 MB/s and core (zstd level 1). Disk holds at most
-//! the appended bytes and 0.4 % of framing. Not for anything that outlives the
-//! process: the file has no name any more when [`Buckets::new`] returns, so the
-//! system takes it back however the process ends.
+//! a spill compresses with zstd at its lowest level. Disk holds at most the appended
+//! bytes and 0.4 % of framing, and is not used again before the end. Not for anything
+//! that outlives the process: the file has no name any more when [`Buckets::new`]
+//! returns, so the system takes it back however the process ends.
 
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
