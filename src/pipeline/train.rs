@@ -5,8 +5,8 @@
 //! activations of one pass, a window of the shards and the validation rows.
 
 use crate::base::error::{Error, Result};
-use crate::batches::{Corpus, Order, Stream, Unigram, reader, unigram, validation};
-use crate::config::{InitialBias, TrainConfig};
+use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
+use crate::config::{InitialBias, MaskingConfig, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::progress::short;
 use crate::shard::ShardSet;
@@ -90,7 +90,17 @@ pub fn train(
         run,
         |position| {
             let mut stream = Stream::open(corpus.clone(), &config.masking, order, position)?;
-            Ok(move || stream.read())
+            let mut warned = false;
+            Ok(move || {
+                let batch = stream.read()?;
+                if batch.realised.capped > 0 && !warned {
+                    warned = true;
+                    options
+                        .progress
+                        .warn("train", &capped(&config.masking, &batch.realised));
+                }
+                Ok(batch)
+            })
         },
         &held_out,
         |event| tell(config, options, &event),
@@ -160,6 +170,18 @@ fn finish(
         frame.total("best_validation_step", best.step);
     }
     Ok(())
+}
+
+/// A cap that binds changes the rate that was asked for: never in silence.
+fn capped(masking: &MaskingConfig, realised: &Realised) -> String {
+    format!(
+        "max_predictions = {} binds: {} labels of this batch are left out, and {:.1} % of the \
+         tokens are predicted instead of {:.1} %",
+        masking.max_predictions.unwrap_or_default(),
+        realised.capped,
+        100.0 * realised.predicted as f64 / realised.maskable.max(1) as f64,
+        100.0 * masking.prediction()
+    )
 }
 
 /// Checkpoints of another configuration, which the user asked to have redone.

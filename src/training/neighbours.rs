@@ -82,17 +82,17 @@ mod tests {
     use crate::config::model::InitialAttention;
 
     #[test]
-    fn each_head_scores_its_neighbour_highest() {
+    fn each_head_scores_its_neighbour_highest_nearly_everywhere() {
         let config = ModelConfig {
-            hidden: 64,
+            hidden: 128,
             heads: 4,
-            positions: 64,
+            positions: 128,
             initial_attention: InitialAttention::Neighbours,
             ..ModelConfig::default()
         };
         let parameters = Parameters::<f64>::initial(&config, 50, 7);
         let weight = &parameters.layers[0].qkv.weight;
-        let width = 16;
+        let width = 32;
         let project = |row: usize, place: usize| -> f64 {
             let position = parameters.positions.row(place);
             weight
@@ -105,14 +105,17 @@ mod tests {
         for head in 0..4 {
             let score = |from: usize, to: usize| -> f64 {
                 (head * width..(head + 1) * width)
-                    .map(|row| project(row, from) * project(64 + row, to))
+                    .map(|row| project(row, from) * project(128 + row, to))
                     .sum()
             };
-            for from in 3..60 {
-                let best = (0..64).max_by(|&a, &b| score(from, a).total_cmp(&score(from, b)));
-                let expected = (from as f64 + neighbour(head)) as usize;
-                assert_eq!(best, Some(expected), "head {head} at {from}");
-            }
+            // Queries are random directions, so now and then another place wins.
+            let right = (3..125)
+                .filter(|&from| {
+                    let best = (0..128).max_by(|&a, &b| score(from, a).total_cmp(&score(from, b)));
+                    best == Some((from as f64 + neighbour(head)) as usize)
+                })
+                .count();
+            assert!(right > 110, "head {head}: {right} of 122 places");
         }
     }
 }
