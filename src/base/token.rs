@@ -69,15 +69,15 @@ pub fn is_wide(size: usize) -> bool {
 /// Special tokens by role. A role is `None` when the tokenizer has no such token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SpecialTokens {
-    /// [MASK] or `<mask>`: stands where a token was masked.
+    /// `[MASK]` or `<mask>`: stands where a token was masked.
     pub mask: Option<TokenId>,
-    /// [CLS] or `<s>`: opens a row.
+    /// `[CLS]` or `<s>`: opens a row.
     pub cls: Option<TokenId>,
-    /// [SEP] or `</s>`: closes a row and stands between documents.
+    /// `[SEP]` or `</s>`: closes a row and stands between documents.
     pub sep: Option<TokenId>,
-    /// [PAD] or `<pad>`: fills short rows.
+    /// `[PAD]` or `<pad>`: fills short rows.
     pub pad: Option<TokenId>,
-    /// [UNK] or `<unk>`: stands for text that the vocabulary cannot spell.
+    /// `[UNK]` or `<unk>`: stands for text that the vocabulary cannot spell.
     pub unk: Option<TokenId>,
     /// Every special or added id, the roles included, ascending. None of them is
     /// ever masked, predicted or drawn as a random replacement.

@@ -1,7 +1,7 @@
 //! The documents of one record batch cut into rows of one length (spec 10).
 //!
-//! `packed`: the batch's documents in order with one [SEP] between, cut every L − 2
-//! tokens, [CLS] … [SEP] around each piece; the last row of a record batch may be
+//! `packed`: the batch's documents in order with one `[SEP]` between, cut every L − 2
+//! tokens, `[CLS]` … `[SEP]` around each piece; the last row of a record batch may be
 //! short. `document`: each document cut every L − 2 tokens by itself. A row never
 //! spans two record batches, so the number of rows of a batch is arithmetic.
 
@@ -16,7 +16,7 @@ use crate::masking::Row;
 pub struct Frame {
     /// How documents become rows.
     pub layout: RowLayout,
-    /// L, tokens in a row with [CLS] and [SEP].
+    /// L, tokens in a row with `[CLS]` and `[SEP]`.
     pub length: usize,
     /// Opens a row.
     pub cls: TokenId,

@@ -9,8 +9,8 @@
 //! * [`order`]: the order of an epoch, computed and not stored.
 //! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
 //!   puts a thread around it.
-//! * [`validation`]: the rows held out, with masks of their own.
-//! * [`unigram`]: the entropy that a validation loss has to beat.
+//! * [`mod@validation`]: the rows held out, with masks of their own.
+//! * [`mod@unigram`]: the entropy that a validation loss has to beat.
 
 pub mod batch;
 pub mod corpus;

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A tokenizer whose tokens are the words of `text` (pieces with `##`), in order of
-/// first appearance behind [UNK].
+/// first appearance behind `[UNK]`.
 fn tokenizer(text: &str) -> Tokenizer {
     let mut vocabulary: BTreeMap<&str, usize> = BTreeMap::from([("[UNK]", 0)]);
     for piece in text.split_whitespace() {

@@ -121,11 +121,12 @@ impl Artefact {
         }
     }
 
-    /// All files in part order, with their paths.
+    /// All files by name, with their paths: the same order for any number of parts.
     pub fn files(&self) -> impl Iterator<Item = (PathBuf, &FileRecord)> {
-        self.manifests
-            .iter()
-            .flat_map(|manifest| &manifest.files)
+        let mut files: Vec<&FileRecord> = self.manifests.iter().flat_map(|m| &m.files).collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files
+            .into_iter()
             .map(|file| (self.folder().join(&file.name), file))
     }
 

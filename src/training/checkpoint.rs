@@ -74,7 +74,7 @@ impl Checkpoints {
     pub fn save(&self, state: &State, model: &Model, optimizer: &AdamW) -> Result<PathBuf> {
         let folder = self.folder.join(format!("step-{:09}", state.step));
         let partial = atomic::partial_of(&folder);
-        remove(&partial)?;
+        self.clear()?;
         remove(&folder)?;
         let mut moments = named(&optimizer.first, "first.");
         moments.extend(named(&optimizer.second, "second."));
@@ -126,6 +126,7 @@ impl Checkpoints {
         model: &mut Model,
         optimizer: &mut AdamW,
     ) -> Result<Option<State>> {
+        self.prune()?;
         let Some(folder) = self.list()?.pop() else {
             return Ok(None);
         };
@@ -176,15 +177,37 @@ impl Checkpoints {
         for old in &all[..all.len().saturating_sub(self.keep)] {
             remove(old)?;
         }
+        self.clear()
+    }
+
+    /// Removes what a kill left half written or half removed.
+    fn clear(&self) -> Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        let read = |e| Error::io("read", &self.folder, e);
+        for entry in fs::read_dir(&self.folder).map_err(read)? {
+            let path = entry.map_err(read)?.path();
+            if path.extension().is_some_and(|e| e == "partial") {
+                fs::remove_dir_all(&path).map_err(|e| Error::io("remove", &path, e))?;
+            }
+        }
         Ok(())
     }
 }
 
+/// Removes a checkpoint by way of its partial name: killed on the way it is none.
 fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(|e| Error::io("remove", folder, e))?;
+    if !folder.exists() {
+        return Ok(());
     }
-    Ok(())
+    let partial = atomic::partial_of(folder);
+    let failed = |e| Error::io("remove", folder, e);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(failed)?;
+    }
+    fs::rename(folder, &partial).map_err(failed)?;
+    fs::remove_dir_all(&partial).map_err(failed)
 }
 
 fn named<'a>(parameters: &'a Parameters<f32>, prefix: &str) -> Vec<Tensor<'a>> {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::{Budget, Overshoot, Strategy};
 
-/// 40 maskable tokens between [CLS] and [SEP], with a [SEP] at 20; words of 1, 2, 3
+/// 40 maskable tokens between `[CLS]` and `[SEP]`, with a `[SEP]` at 20; words of 1, 2, 3
 /// tokens in turn, units of 2 words.
 fn text() -> Text {
     let mut text = Text::default();

@@ -52,7 +52,7 @@ impl Text {
         self.unit_start.push(unit);
     }
 
-    /// `len` tokens: [CLS] first, [SEP] last and sometimes between, words of 1 to 4
+    /// `len` tokens: `[CLS]` first, `[SEP]` last and sometimes between, words of 1 to 4
     /// tokens, units of 1 to 4 words.
     pub fn random(len: usize, seed: u64) -> Self {
         let mut draws = Key {

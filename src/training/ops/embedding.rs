@@ -7,7 +7,7 @@ use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
 
-/// word[id] + position[place] for every token.
+/// `word[id] + position[place]` for every token.
 pub fn forward<T: Real>(
     ids: &[TokenId],
     places: &[u32],
