@@ -506,8 +506,14 @@ fn artefacts_that_do_not_belong_together_are_refused() {
     let record = folder.join("shards/tokenizer.json");
     let other = "tests/data/tokenizers/unigram/tokenizer.json";
     fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(other), &record).unwrap();
-    let message = fails(1, &["verify", &at(folder, "shards")]);
-    assert!(message.contains("tokenizer"), "{message}");
+    for command in [
+        vec!["verify", &at(folder, "shards")],
+        vec!["mask", &at(folder, "shards")],
+        vec!["train", &at(folder, "shards"), "-o", &at(folder, "model")],
+    ] {
+        let message = fails(1, &command);
+        assert!(message.contains("put that tokenizer back"), "{message}");
+    }
 
     // A newer format.
     let manifest = folder.join("tokens/manifest.json");

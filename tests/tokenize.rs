@@ -144,7 +144,7 @@ fn an_id_leads_back_to_the_text_that_its_tokens_come_from() {
     let out = dir.path().join("out");
     let manifest = tokenize(&config(&[input]), &out, &options(2)).unwrap();
     let record = manifest.tokenizer.clone().unwrap();
-    let tokenizer = read_written(&out.join(&record.file), record.special_tokens).unwrap();
+    let tokenizer = read_written(&out, &record).unwrap();
     let documents = documents(&out);
     assert_eq!(documents.len() as u64, manifest.total("documents"));
     let tokens: usize = documents.values().map(|(tokens, _)| tokens.len()).sum();

@@ -63,10 +63,7 @@ pub fn count(
         return Ok(*manifest);
     }
     let record = artefact.tokenizer()?;
-    let tokenizer = read_written(
-        &artefact.folder().join(&record.file),
-        record.special_tokens.clone(),
-    )?;
+    let tokenizer = read_written(artefact.folder(), record)?;
     let texts = WordTexts::new(&tokenizer, config.rules());
     drop(tokenizer);
     let corpus = TokenFiles::open(&artefact, options)?;

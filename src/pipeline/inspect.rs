@@ -120,10 +120,7 @@ fn describe(artefact: &Artefact, out: &mut String) -> std::fmt::Result {
 
 fn sample_documents(artefact: &Artefact, out: &mut String) -> Result<()> {
     let record = artefact.tokenizer()?;
-    let tokenizer = read_written(
-        &artefact.folder().join(&record.file),
-        record.special_tokens.clone(),
-    )?;
+    let tokenizer = read_written(artefact.folder(), record)?;
     let Some((path, _)) = artefact.files().find(|(_, file)| file.rows > 0) else {
         return Ok(());
     };

@@ -158,8 +158,7 @@ pub fn of_shards(request: &Request, folder: &Path) -> Result<Preview> {
         },
     )?;
     let record = corpus.shards().tokenizer()?;
-    let file = corpus.shards().artefact().folder().join(&record.file);
-    let tokenizer = read_written(&file, record.special_tokens.clone())?;
+    let tokenizer = read_written(corpus.shards().artefact().folder(), record)?;
     let configurations = request.configurations(corpus.shards().has_units());
     for config in &configurations {
         corpus.check_units(config.strategy)?;

@@ -14,14 +14,13 @@ use crate::columnar::{Document, DocumentFile, DocumentWriter, Projection};
 use crate::config::ShardConfig;
 use crate::parallel;
 use crate::pipeline::stage::{Frame, StageOptions};
+use crate::pipeline::units;
 use crate::segment::{Segmenter, Units};
 use crate::shard::place::{shard_of, shuffle_key};
-use crate::statistics::MaskingVocabulary;
 use crate::storage::scratch::Buckets;
 use crate::storage::{
     Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, atomic,
 };
-use crate::tokenizer::{WordTexts, read_written};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -93,10 +92,13 @@ pub fn shard(
     let tokenizer_file = artefact.folder().join(&record.file);
     let units = vocabulary
         .map(|path| {
-            let vocabulary = MaskingVocabulary::read(path)?;
-            let tokenizer = read_written(&tokenizer_file, record.special_tokens.clone())?;
-            let texts = WordTexts::new(&tokenizer, vocabulary.provenance.rules);
-            Ok::<_, Error>(Units::new(&vocabulary, texts, config.overlap, options.seed))
+            units::open(
+                path,
+                artefact.folder(),
+                &record,
+                config.overlap,
+                options.seed,
+            )
         })
         .transpose()?;
 
@@ -216,7 +218,8 @@ impl Sharding<'_> {
             self.frame.file(record);
         }
         let _ = std::fs::remove_dir(&scratch);
-        meter.finish(&format!("{} shards", own.len()));
+        let plural = if own.len() == 1 { "" } else { "s" };
+        meter.finish(&format!("{} shard{plural}", own.len()));
         Ok(figures)
     }
 

@@ -54,8 +54,7 @@ pub fn train(
     if options.overwrite {
         remove_checkpoints(output)?;
     }
-    let tokenizer_file = set.artefact().folder().join(&record.file);
-    let tokenizer = read_written(&tokenizer_file, record.special_tokens.clone())?;
+    let tokenizer = read_written(set.artefact().folder(), &record)?;
 
     let corpus = Arc::new(Corpus::open(set, &config.rows)?);
     let split = corpus.split(&config.validation)?;

@@ -10,16 +10,16 @@ use crate::tokenizer::{WordTexts, read_written};
 use std::path::Path;
 
 /// Reads the masking vocabulary at `vocabulary`, whose rules say what a word is, and
-/// the tokenizer of `record` at `tokenizer`. `seed` is for `overlap = random`.
+/// the tokenizer that `record` names in `folder`. `seed` is for `overlap = random`.
 pub fn open(
     vocabulary: &Path,
-    tokenizer: &Path,
+    folder: &Path,
     record: &TokenizerRecord,
     overlap: Overlap,
     seed: u64,
 ) -> Result<Units> {
     let vocabulary = MaskingVocabulary::read(vocabulary)?;
-    let tokenizer = read_written(tokenizer, record.special_tokens.clone())?;
+    let tokenizer = read_written(folder, record)?;
     let texts = WordTexts::new(&tokenizer, vocabulary.provenance.rules);
     Ok(Units::new(&vocabulary, texts, overlap, seed))
 }

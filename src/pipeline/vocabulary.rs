@@ -342,10 +342,7 @@ fn coverage(
     options: &StageOptions,
 ) -> Result<(u64, u64)> {
     let record = tokens.tokenizer()?;
-    let tokenizer = read_written(
-        &tokens.folder().join(&record.file),
-        record.special_tokens.clone(),
-    )?;
+    let tokenizer = read_written(tokens.folder(), record)?;
     let texts = WordTexts::new(&tokenizer, vocabulary.provenance.rules);
     let units = Units::new(vocabulary, texts, Overlap::default(), options.seed);
     let files = TokenFiles::open(tokens, options)?;

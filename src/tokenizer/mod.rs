@@ -19,6 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use crate::base::token::{SpecialTokens, TokenId, is_wide};
 use crate::config::TokenizeConfig;
+use crate::storage::TokenizerRecord;
 use markers::Markers;
 use serde_json::Value;
 use std::path::Path;
@@ -430,10 +431,25 @@ fn model_is_lookup(model: &ModelWrapper) -> bool {
     )
 }
 
-/// Reads the `tokenizer.json` that a stage wrote at `path`.
-pub fn read_written(path: &Path, special: SpecialTokens) -> Result<Tokenizer> {
-    let json = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    Tokenizer::from_json(&path.display().to_string(), &json, special)
+/// Reads the tokenizer that a stage wrote into `folder`, as the artefact's manifest
+/// records it. One that was put in its place is refused: ids mean nothing without it.
+pub fn read_written(folder: &Path, record: &TokenizerRecord) -> Result<Tokenizer> {
+    let path = folder.join(&record.file);
+    let place = path.display().to_string();
+    let json = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let found = fingerprint::of_bytes(json.as_bytes());
+    if found != record.fingerprint {
+        return Err(Error::mismatch(
+            place,
+            format!("a tokenizer with fingerprint {found}"),
+            format!(
+                "fingerprint {}, of the one that wrote the ids",
+                record.fingerprint
+            ),
+            "put that tokenizer back, or tokenise again",
+        ));
+    }
+    Tokenizer::from_json(&place, &json, record.special_tokens.clone())
 }
 
 #[cfg(test)]
