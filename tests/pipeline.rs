@@ -668,6 +668,20 @@ fn a_full_disk_is_a_clear_error_and_what_was_done_is_kept() {
 }
 
 #[test]
+fn scratch_is_cleared_but_a_folder_that_the_user_named_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    undisturbed(dir.path());
+    assert!(!dir.path().join(".scratch").exists());
+    let named = dir.path().join("named");
+    let stages = stages(dir.path());
+    for stage in [&stages[1], &stages[3]] {
+        let scratch = named.display().to_string();
+        stage.run(&dir.path().join("again"), &["--scratch", &scratch]);
+        assert_eq!(fs::read_dir(&named).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn an_interrupted_stage_says_so_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     undisturbed(dir.path());

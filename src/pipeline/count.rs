@@ -89,7 +89,7 @@ pub fn count(
     };
     let counted = counting.run(&corpus, &mut files);
     // The folder holds no file of ours; another stage may still be at work in it.
-    let _ = std::fs::remove_dir(&scratch);
+    options.clear_scratch(output);
     let counts = counted?;
     files.close()?;
 

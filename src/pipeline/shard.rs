@@ -217,7 +217,7 @@ impl Sharding<'_> {
             figures.covered += note.covered;
             self.frame.file(record);
         }
-        let _ = std::fs::remove_dir(&scratch);
+        self.options.clear_scratch(self.output);
         let plural = if own.len() == 1 { "" } else { "s" };
         meter.finish(&format!("{} shard{plural}", own.len()));
         Ok(figures)

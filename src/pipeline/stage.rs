@@ -66,6 +66,15 @@ impl StageOptions {
             None => output.parent().unwrap_or(Path::new(".")).join(".scratch"),
         }
     }
+
+    /// Removes the folder of [`scratch_beside`](Self::scratch_beside), unless the user
+    /// named it. What lay in it is gone already; a folder that another stage still
+    /// uses, or that cannot be removed, stays.
+    pub fn clear_scratch(&self, output: &Path) {
+        if self.scratch.is_none() {
+            let _ = std::fs::remove_dir(self.scratch_beside(output));
+        }
+    }
 }
 
 impl Default for StageOptions {
