@@ -82,6 +82,10 @@ pub struct SpecialTokens {
     /// Every special or added id, the roles included, ascending. None of them is
     /// ever masked, predicted or drawn as a random replacement.
     pub reserved: Vec<TokenId>,
+    /// `<extra_id_0>`, `<extra_id_1>`, … in the order of their numbers: what stands for
+    /// spans in the layout `sentinel` (T5). Among the reserved ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentinels: Vec<TokenId>,
 }
 
 impl SpecialTokens {

@@ -138,8 +138,20 @@ fn refuse_unknown_keys(
                 },
             ));
         };
-        if let toml::Value::Table(inner) = value {
-            refuse_unknown_keys(place, root, property, inner, &full)?;
+        match value {
+            toml::Value::Table(inner) => {
+                refuse_unknown_keys(place, root, property, inner, &full)?;
+            }
+            toml::Value::Array(list) => {
+                let items = resolve(root, property).get("items").unwrap_or(&Value::Null);
+                for (index, one) in list.iter().enumerate() {
+                    if let toml::Value::Table(inner) = one {
+                        let full = format!("{full}[{index}]");
+                        refuse_unknown_keys(place, root, items, inner, &full)?;
+                    }
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

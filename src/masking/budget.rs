@@ -1,10 +1,11 @@
 //! How many tokens a rate is in one row, for each copy (spec 2).
 
 use crate::base::generator::Generator;
-use crate::config::{Budget, MaskingConfig};
+use crate::config::Budget;
+use crate::config::masking::copies;
 
 /// The rates of a row and the rules that make counts of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
     /// m_corr.
     pub corruption: f64,
@@ -27,19 +28,21 @@ pub struct Counts {
     pub labelled: Vec<u32>,
     /// Labels that the cap took away, in all copies.
     pub capped: u32,
+    /// U of the fair rule; for the others 0.
+    pub lift: f64,
     /// The draws of `bernoulli`, kept for their memory.
     each: Vec<f64>,
 }
 
 impl Rates {
-    /// The rates and rules of `config`.
-    pub fn of(config: &MaskingConfig) -> Self {
+    /// The rates of a row, whose number of copies follows from them.
+    pub fn new(corruption: f64, prediction: f64, rule: Budget, cap: Option<u32>) -> Self {
         Self {
-            corruption: config.corruption_rate,
-            prediction: config.prediction(),
-            copies: config.copies() as usize,
-            rule: config.budget,
-            cap: config.max_predictions.unwrap_or(u32::MAX),
+            corruption,
+            prediction,
+            copies: copies(corruption, prediction) as usize,
+            rule,
+            cap: cap.unwrap_or(u32::MAX),
         }
     }
 
@@ -55,9 +58,11 @@ impl Rates {
 
     /// Draws the counts of a row with `maskable` positions.
     pub fn counts(&self, maskable: u32, draws: &mut Generator, counts: &mut Counts) {
+        counts.lift = 0.0;
         match self.rule {
             Budget::Fair => {
                 let lift = draws.unit();
+                counts.lift = lift;
                 self.cut(counts, |rate| {
                     (rate * f64::from(maskable) + lift).min(f64::from(maskable)) as u32
                 });

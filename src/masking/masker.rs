@@ -2,51 +2,64 @@
 
 use super::bits;
 use super::budget::{Counts, Rates};
-use super::predict::{Choice, Prediction, Selected};
-use super::replace::Replacement;
-use super::spans::{Law, Spans};
-use super::units::{Planes, Units};
-use super::{Realised, Row, uniform};
-use crate::base::error::Result;
-use crate::base::generator::{Generator, Key, Purpose};
-use crate::base::token::{SpecialTokens, TokenId};
-use crate::config::{Budget, Level, MaskingConfig, Overshoot, Strategy};
+use super::predict::Choice;
+use super::rules::Rules;
+use super::spans::Spans;
+use super::stamp::{Drawn, Stamp};
+use super::tokens::TokenTable;
+use super::units::Units;
+use super::weights::Weighted;
+use super::word_spans::WordSpans;
+use super::{Realised, Row};
+use crate::base::error::{Error, Result};
+use crate::base::generator::{Key, Purpose};
+use crate::base::token::TokenId;
+use crate::config::{Layout, MaskingConfig};
 
 /// The rules of masking, checked and ready; shared by all threads.
 #[derive(Debug, Clone)]
 pub struct Masker {
-    strategy: Strategy,
-    rates: Rates,
-    overshoot: Overshoot,
-    level: Level,
-    law: Law,
-    replacement: Replacement,
-    whole_units: bool,
-    prediction: Prediction,
+    /// The components of a mixture, or the whole.
+    ways: Vec<Rules>,
+    /// Share of rows that the first 1, 2, … components mask; empty without a mixture.
+    up_to: Vec<f64>,
+    /// Whether a row draws anything as a whole.
+    draws_rates: bool,
+    weighted: bool,
+    layout: Layout,
+    sentinels: Vec<TokenId>,
+    end: Option<TokenId>,
 }
 
 /// Buffers of one thread, and what was selected in the row at hand. About 60 bytes
 /// a position of the longest row.
 #[derive(Debug, Clone, Default)]
 pub struct Workspace {
-    maskable: Vec<u64>,
-    count: u32,
-    counts: Counts,
-    positions: Vec<u32>,
+    /// The component that masks the row.
+    way: usize,
+    pub(super) rates: Rates,
+    pub(super) maskable: Vec<u64>,
+    pub(super) count: u32,
+    pub(super) counts: Counts,
+    pub(super) positions: Vec<u32>,
     /// One plane a copy.
-    selected: Vec<u64>,
+    pub(super) selected: Vec<u64>,
     /// Where groups open: one plane for all copies, or for spans one a copy.
-    openings: Vec<u64>,
+    pub(super) openings: Vec<u64>,
     /// Where words open, for replacement by words.
-    word_openings: Vec<u64>,
+    pub(super) word_openings: Vec<u64>,
     /// What spans of earlier copies have left.
-    left: Vec<u64>,
-    units: Units,
-    spans: Spans,
-    choice: Choice,
+    pub(super) left: Vec<u64>,
+    pub(super) units: Units,
+    pub(super) spans: Spans,
+    pub(super) word_spans: WordSpans,
+    pub(super) weighted: Weighted,
+    pub(super) choice: Choice,
+    /// The ids of a row whose tokens do not stay in place.
+    ids: Vec<TokenId>,
 }
 
-/// Where masked rows go: the layout that keeps tokens in place, with the labels as
+/// Where rows go in the layout that keeps tokens in place, with the labels as
 /// positions and ids.
 #[derive(Debug)]
 pub struct InPlace<'a> {
@@ -58,128 +71,116 @@ pub struct InPlace<'a> {
     pub labels: &'a mut Vec<TokenId>,
 }
 
+/// Where rows go whose masked tokens are taken out.
+#[derive(Debug)]
+pub struct Removed<'a> {
+    /// Ids of the tokens that stay, corrupted where they are random ones.
+    pub input: &'a mut Vec<TokenId>,
+    /// The place of each of them in the row as it was.
+    pub places: &'a mut Vec<u32>,
+    /// What is added to the places in `predicted`: row · length in a batch.
+    pub base: u32,
+    /// `base` + place in the row as it was of each label, ascending.
+    pub predicted: &'a mut Vec<u32>,
+    /// The original id at each of them.
+    pub labels: &'a mut Vec<TokenId>,
+}
+
+/// Where rows go whose masked runs become sentinels.
+#[derive(Debug)]
+pub struct Sentinels<'a> {
+    /// Ids with one sentinel for each run.
+    pub input: &'a mut Vec<TokenId>,
+    /// Sentinel, its tokens, sentinel, its tokens, …, and the token that closes a row.
+    pub target: &'a mut Vec<TokenId>,
+    /// Positions in `target` of the tokens of text that carry a label, ascending.
+    pub predicted: &'a mut Vec<u32>,
+    /// The id at each of them.
+    pub labels: &'a mut Vec<TokenId>,
+}
+
 impl Masker {
-    /// The rules of `config` for a tokenizer of `vocabulary` tokens. Refused: what
-    /// [`MaskingConfig::check`] refuses, and a tokenizer without a mask token.
-    pub fn new(config: &MaskingConfig, vocabulary: usize, special: &SpecialTokens) -> Result<Self> {
+    /// The rules of `config` for the tokens of `tokens`.
+    ///
+    /// # Errors
+    /// What [`MaskingConfig::check`] and [`MaskingConfig::check_steps`] refuse; a
+    /// tokenizer without a mask token where one is needed, without sentinels for the
+    /// layout `sentinel`; unigram replacements without counts.
+    pub fn new(config: &MaskingConfig, tokens: &TokenTable<'_>) -> Result<Self> {
         config.check()?;
+        config.check_steps()?;
+        if config.layout == Layout::Sentinel && tokens.special.sentinels.is_empty() {
+            return Err(Error::mismatch(
+                "tokenizer",
+                "no sentinel tokens",
+                "<extra_id_0>, <extra_id_1>, … for layout sentinel",
+                "add them when tokenising, as many as a row may have spans \
+                 (--add-special-tokens '<extra_id_0>,<extra_id_1>'), or set layout = \"removed\"",
+            ));
+        }
+        let ways = config
+            .components()
+            .map(|one| Rules::new(one, tokens))
+            .collect::<Result<Vec<_>>>()?;
+        let all: f64 = config.mixture.iter().map(|one| one.weight).sum();
+        let mut sum = 0.0;
         Ok(Self {
-            strategy: config.strategy,
-            rates: Rates::of(config),
-            overshoot: config.overshoot,
-            level: config.replacement_level,
-            law: Law {
-                mean: config.mean_span_length,
-                roll: config.roll_spans,
-            },
-            whole_units: config.predict_whole_units,
-            prediction: Prediction::new(config, Rates::of(config)),
-            replacement: Replacement::new(config, vocabulary, special)?,
+            up_to: config
+                .mixture
+                .iter()
+                .map(|one| {
+                    sum += one.weight;
+                    sum / all
+                })
+                .collect(),
+            draws_rates: ways.len() > 1 || ways.iter().any(Rules::draws_rates),
+            weighted: ways.iter().any(Rules::is_weighted),
+            ways,
+            layout: config.layout,
+            sentinels: tokens.special.sentinels.clone(),
+            end: tokens.special.sep,
         })
     }
 
-    /// k: how often each row is emitted.
-    pub fn copies(&self) -> u32 {
-        self.rates.copies as u32
+    /// What becomes of the selected tokens, and so which of the writers is to be used.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether labels carry weights in the loss (see [`Drawn::weight`]).
+    pub fn is_weighted(&self) -> bool {
+        self.weighted
     }
 
     /// Whether it looks at `word_start` of a row; if not, that plane may say anything.
     pub fn needs_words(&self) -> bool {
-        self.strategy == Strategy::Word
-            || self.level == Level::Word && !self.replacement.only_masks()
+        self.ways.iter().any(Rules::needs_words)
     }
 
     /// Whether it looks at `unit_start` of a row.
     pub fn needs_units(&self) -> bool {
-        self.strategy == Strategy::Pmi
+        self.ways.iter().any(Rules::needs_units)
     }
 
-    /// Draws what each copy of `row` corrupts, and keeps it in `work` for
-    /// [`Masker::write`].
-    pub fn select(&self, row: &Row<'_>, key: Key, work: &mut Workspace) {
-        let words = bits::words(row.len());
-        work.begin(row, self.rates.copies);
-        if work.count == 0 {
-            return;
-        }
-        let mut draws = Key { copy: 0, ..key }.generator(Purpose::Select);
-        match self.strategy {
-            Strategy::Uniform => self.select_positions(words, &mut draws, work),
-            Strategy::Word | Strategy::Pmi => self.select_units(row, words, &mut draws, work),
-            Strategy::Span => self.select_spans(words, &mut draws, work),
-        }
-        if !self.replacement.only_masks() && self.level == Level::Word {
-            bits::openings(&work.maskable, row.word_start, &mut work.word_openings);
-        }
-    }
-
-    fn select_positions(&self, words: usize, draws: &mut Generator, work: &mut Workspace) {
-        work.positions.clear();
-        bits::append_ones(work.maskable.iter().copied(), &mut work.positions);
-        if self.rates.rule == Budget::Bernoulli {
-            for &position in &work.positions {
-                let copy = uniform::copy_of(draws.unit(), self.rates.corruption, self.rates.copies);
-                if let Some(copy) = copy {
-                    bits::set(&mut work.selected[copy * words..], position);
-                }
+    /// Draws how `row` is masked and what each of its copies corrupts, and keeps it in
+    /// `work` for the writers.
+    pub fn select(&self, row: &Row<'_>, key: Key, stamp: Stamp, work: &mut Workspace) -> Drawn {
+        let mut draws = Key { copy: 0, ..key }.generator(Purpose::Rate);
+        work.way = match self.up_to.len() {
+            0 | 1 => 0,
+            ways => {
+                let u = draws.unit();
+                let before = self.up_to.iter().take_while(|&&up_to| up_to <= u).count();
+                before.min(ways - 1)
             }
-            return;
-        }
-        self.rates.counts(work.count, draws, &mut work.counts);
-        uniform::select(
-            &mut work.positions,
-            &work.counts.selected,
-            draws,
-            words,
-            &mut work.selected,
-        );
-    }
-
-    fn select_units(
-        &self,
-        row: &Row<'_>,
-        words: usize,
-        draws: &mut Generator,
-        work: &mut Workspace,
-    ) {
-        let start = match self.strategy {
-            Strategy::Pmi => row.unit_start,
-            _ => row.word_start,
         };
-        bits::openings(&work.maskable, start, &mut work.openings);
-        work.units.read(&work.maskable, &work.openings);
-        let mut planes = Planes {
-            bits: &mut work.selected,
-            words,
-        };
-        if self.rates.rule == Budget::Bernoulli {
-            let Rates {
-                corruption, copies, ..
-            } = self.rates;
-            work.units.fill_each(corruption, copies, draws, &mut planes);
-        } else {
-            self.rates.counts(work.count, draws, &mut work.counts);
-            work.units
-                .fill(&work.counts.selected, self.overshoot, draws, &mut planes);
+        let way = &self.ways[work.way];
+        work.rates = way.rates(stamp, &mut draws);
+        work.begin(row);
+        if work.count > 0 {
+            way.select(row, key, work);
         }
-    }
-
-    fn select_spans(&self, words: usize, draws: &mut Generator, work: &mut Workspace) {
-        bits::reset(&mut work.openings, words * self.rates.copies);
-        self.rates.counts(work.count, draws, &mut work.counts);
-        work.left.clone_from(&work.maskable);
-        for (copy, &count) in work.counts.selected.iter().enumerate() {
-            let range = copy * words..(copy + 1) * words;
-            work.positions.clear();
-            bits::append_ones(work.left.iter().copied(), &mut work.positions);
-            let selected = &mut work.selected[range.clone()];
-            let openings = &mut work.openings[range];
-            work.spans
-                .select(&work.positions, count, &self.law, draws, selected, openings);
-            for (left, &taken) in work.left.iter_mut().zip(&*selected) {
-                *left &= !taken;
-            }
-        }
+        Drawn::new(work.way, &work.rates, self.weighted)
     }
 
     /// Writes copy `copy` of the row that was selected in `work` last, with the same
@@ -195,54 +196,106 @@ impl Masker {
     ) -> Realised {
         let base = out.input.len();
         out.input.extend_from_slice(row.ids);
-        let mut realised = Realised {
-            maskable: work.count.into(),
-            ..Realised::default()
-        };
-        if work.count == 0 {
-            return realised;
-        }
-        let words = work.maskable.len();
-        let index = copy as usize;
-        let key = Key { copy, ..key };
-        let selected = &work.selected[index * words..][..words];
-        let units = match self.strategy {
-            Strategy::Uniform => None,
-            Strategy::Word | Strategy::Pmi => Some(&work.openings[..words]),
-            Strategy::Span => Some(&work.openings[index * words..][..words]),
-        };
-
-        if self.replacement.only_masks() {
-            self.replacement
-                .mask_all(selected, &mut out.input[base..], &mut realised);
-        } else {
-            let groups = match self.level {
-                Level::Token => None,
-                Level::Word => Some(&work.word_openings[..]),
-                Level::Unit => units,
-            };
-            let mut draws = key.generator(Purpose::Replace);
-            let input = &mut out.input[base..];
-            self.replacement
-                .apply(selected, groups, &mut draws, input, &mut realised);
-        }
-
-        let chosen = Selected {
-            copy: index,
-            maskable: &work.maskable,
-            positions: selected,
-            openings: units.filter(|_| self.whole_units),
-            counts: &work.counts,
-        };
-        let mut draws = key.generator(Purpose::Predict);
-        self.prediction
-            .choose(chosen, &mut draws, &mut work.choice, &mut realised);
-
+        let realised = self.corrupt(key, copy, work, &mut out.input[base..]);
         let first = out.predicted.len();
         bits::append_ones(work.choice.labelled.iter().copied(), out.predicted);
         for position in &mut out.predicted[first..] {
             out.labels.push(row.ids[*position as usize]);
             *position += base as u32;
+        }
+        realised
+    }
+
+    /// As [`Masker::write`], for the layout `removed`.
+    pub fn write_removed(
+        &self,
+        row: &Row<'_>,
+        key: Key,
+        copy: u32,
+        work: &mut Workspace,
+        out: &mut Removed<'_>,
+    ) -> Realised {
+        let mut ids = std::mem::take(&mut work.ids);
+        ids.clear();
+        ids.extend_from_slice(row.ids);
+        let realised = self.corrupt(key, copy, work, &mut ids);
+        let mask = self.ways[work.way].replacement.mask();
+        for (place, (&id, &original)) in (0..).zip(ids.iter().zip(row.ids)) {
+            if id != mask || original == mask {
+                out.input.push(id);
+                out.places.push(place);
+            }
+        }
+        work.ids = ids;
+        let first = out.predicted.len();
+        bits::append_ones(work.choice.labelled.iter().copied(), out.predicted);
+        for position in &mut out.predicted[first..] {
+            out.labels.push(row.ids[*position as usize]);
+            *position += out.base;
+        }
+        realised
+    }
+
+    /// As [`Masker::write`], for the layout `sentinel`. Spans beyond the number of
+    /// sentinels, the last ones of the row, stay as they are.
+    pub fn write_sentinel(
+        &self,
+        row: &Row<'_>,
+        key: Key,
+        copy: u32,
+        work: &mut Workspace,
+        out: &mut Sentinels<'_>,
+    ) -> Realised {
+        let beyond = work.cut_runs(copy as usize, self.sentinels.len());
+        let mut ids = std::mem::take(&mut work.ids);
+        ids.clear();
+        ids.extend_from_slice(row.ids);
+        let mut realised = self.corrupt(key, copy, work, &mut ids);
+        work.ids = ids;
+        realised.without_sentinel += u64::from(beyond);
+
+        let words = work.maskable.len();
+        let is_set = |plane: &[u64], place: usize| plane[place / 64] >> (place % 64) & 1 == 1;
+        let selected = &work.selected[copy as usize * words..];
+        let mut sentinels = self.sentinels.iter();
+        let mut inside = false;
+        for (place, &id) in row.ids.iter().enumerate() {
+            if work.count == 0 || !is_set(selected, place) {
+                out.input.push(id);
+                inside = false;
+                continue;
+            }
+            if !inside && let Some(&sentinel) = sentinels.next() {
+                out.input.push(sentinel);
+                out.target.push(sentinel);
+            }
+            inside = true;
+            if is_set(&work.choice.labelled, place) {
+                out.predicted.push(out.target.len() as u32);
+                out.labels.push(id);
+            }
+            out.target.push(id);
+        }
+        out.target.extend(self.end);
+        realised
+    }
+
+    /// Replaces what `copy` selected in `input` and chooses its labels.
+    fn corrupt(
+        &self,
+        key: Key,
+        copy: u32,
+        work: &mut Workspace,
+        input: &mut [TokenId],
+    ) -> Realised {
+        let mut realised = Realised {
+            maskable: work.count.into(),
+            ..Realised::default()
+        };
+        work.choice.labelled.clear();
+        if work.count > 0 {
+            let key = Key { copy, ..key };
+            self.ways[work.way].apply(key, copy as usize, work, input, &mut realised);
         }
         realised
     }
@@ -254,7 +307,7 @@ impl Workspace {
         Self::default()
     }
 
-    fn begin(&mut self, row: &Row<'_>, copies: usize) {
+    fn begin(&mut self, row: &Row<'_>) {
         let words = bits::words(row.len());
         assert!(
             [row.protected, row.word_start, row.unit_start]
@@ -268,6 +321,30 @@ impl Workspace {
             !row.protected.word(index) & u64::MAX >> (64 - len)
         }));
         self.count = bits::count(&self.maskable);
-        bits::reset(&mut self.selected, words * copies);
+        bits::reset(&mut self.selected, words * self.rates.copies);
+    }
+
+    /// Takes what follows the first `runs` runs out of what `copy` selected; how many
+    /// tokens that were.
+    fn cut_runs(&mut self, copy: usize, runs: usize) -> u32 {
+        let words = self.maskable.len();
+        let plane = &mut self.selected[copy * words..][..words];
+        let (mut seen, mut before) = (0, 0);
+        for index in 0..words {
+            let word = plane[index];
+            let mut starts = word & !(word << 1 | before);
+            before = word >> 63;
+            let here = starts.count_ones() as usize;
+            if seen + here > runs {
+                (0..runs - seen).for_each(|_| starts &= starts - 1);
+                let kept = (1u64 << starts.trailing_zeros()) - 1;
+                let beyond = (word & !kept).count_ones() + bits::count(&plane[index + 1..]);
+                plane[index] &= kept;
+                plane[index + 1..].fill(0);
+                return beyond;
+            }
+            seen += here;
+        }
+        0
     }
 }

@@ -61,12 +61,19 @@ mod predict;
 mod realised;
 mod replace;
 mod row;
+mod rules;
 pub mod spans;
+mod stamp;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub mod uniform;
 pub mod units;
+pub mod weights;
+pub mod word_spans;
 
-pub use masker::{InPlace, Masker, Workspace};
+pub use masker::{InPlace, Masker, Removed, Sentinels, Workspace};
 pub use realised::Realised;
 pub use row::Row;
+pub use stamp::{Drawn, Stamp};
+pub use tokens::TokenTable;

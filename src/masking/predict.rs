@@ -5,14 +5,17 @@ use super::budget::{Counts, Rates, rounded};
 use super::units::{Planes, Units};
 use super::{Realised, bits};
 use crate::base::generator::Generator;
-use crate::config::{Budget, MaskingConfig, Overshoot};
+use crate::config::{Budget, Overshoot};
 
-/// The law of labels.
-#[derive(Debug, Clone)]
-pub struct Prediction {
-    rates: Rates,
-    overshoot: Overshoot,
-    extra_same: f64,
+/// The law of labels in one row.
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction<'a> {
+    /// The rates of the row.
+    pub rates: &'a Rates,
+    /// What happens to a unit longer than what is left, where units are labelled whole.
+    pub overshoot: Overshoot,
+    /// The share of what is not selected that is predicted as it is.
+    pub extra_same: f64,
 }
 
 /// Buffers of the choice.
@@ -40,16 +43,7 @@ pub struct Selected<'a> {
     pub counts: &'a Counts,
 }
 
-impl Prediction {
-    /// The law of `config`.
-    pub fn new(config: &MaskingConfig, rates: Rates) -> Self {
-        Self {
-            rates,
-            overshoot: config.overshoot,
-            extra_same: config.extra_same,
-        }
-    }
-
+impl Prediction<'_> {
     /// Sets the positions that carry a label in `choice.labelled`.
     pub fn choose(
         &self,

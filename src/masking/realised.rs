@@ -19,6 +19,10 @@ pub struct Realised {
     /// those asked for, and that somebody must be told.
     #[serde(default)]
     pub capped: u64,
+    /// Selected tokens left as they were because their row has more spans than the
+    /// tokenizer has sentinels. Not 0 means that the rates are not those asked for.
+    #[serde(default)]
+    pub without_sentinel: u64,
 }
 
 impl Realised {
@@ -35,5 +39,6 @@ impl Realised {
         self.same += other.same;
         self.predicted += other.predicted;
         self.capped += other.capped;
+        self.without_sentinel += other.without_sentinel;
     }
 }

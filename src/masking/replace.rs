@@ -4,8 +4,9 @@
 use super::Realised;
 use crate::base::error::{Error, Result};
 use crate::base::generator::Generator;
-use crate::base::token::{SpecialTokens, TokenId};
-use crate::config::MaskingConfig;
+use super::TokenTable;
+use crate::base::token::TokenId;
+use crate::config::{Layout, MaskingConfig, RandomIds};
 
 /// The law of replacement.
 #[derive(Debug, Clone)]
@@ -16,31 +17,72 @@ pub struct Replacement {
     ordinary: Ordinary,
 }
 
-/// The ids that a random replacement is drawn from: all that are not reserved.
+/// What a random replacement is drawn from: ids that are not reserved.
 #[derive(Debug, Clone)]
-struct Ordinary {
-    count: u32,
-    /// `reserved[i] − i`: how many ordinary ids lie below the i-th reserved one.
-    below_reserved: Vec<u32>,
+enum Ordinary {
+    /// All of them alike.
+    Uniform {
+        count: u32,
+        /// `reserved[i] − i`: how many ordinary ids lie below the i-th reserved one.
+        below_reserved: Vec<u32>,
+    },
+    /// As often as the text has them.
+    Unigram {
+        ids: Vec<TokenId>,
+        /// How often these and all before them occur.
+        up_to: Vec<u64>,
+    },
 }
 
 impl Ordinary {
-    fn new(vocabulary: usize, special: &SpecialTokens) -> Self {
-        let reserved = special
+    fn uniform(tokens: &TokenTable<'_>) -> Self {
+        let reserved = tokens
+            .special
             .reserved
             .iter()
-            .filter(|&&id| (id as usize) < vocabulary);
+            .filter(|&&id| (id as usize) < tokens.size);
         let below_reserved: Vec<u32> = (0..).zip(reserved).map(|(i, &id)| id - i).collect();
-        Self {
-            count: (vocabulary - below_reserved.len()) as u32,
+        Self::Uniform {
+            count: (tokens.size - below_reserved.len()) as u32,
             below_reserved,
+        }
+    }
+
+    fn unigram(tokens: &TokenTable<'_>, counts: &[u64]) -> Self {
+        let (mut ids, mut up_to, mut sum) = (Vec::new(), Vec::new(), 0);
+        for (id, &count) in (0..).zip(counts) {
+            if count > 0 && !tokens.special.is_reserved(id) {
+                sum += count;
+                ids.push(id);
+                up_to.push(sum);
+            }
+        }
+        Self::Unigram { ids, up_to }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Uniform { count, .. } => *count == 0,
+            Self::Unigram { ids, .. } => ids.is_empty(),
         }
     }
 
     #[inline]
     fn draw(&self, draws: &mut Generator) -> TokenId {
-        let rank = draws.below(self.count);
-        rank + self.below_reserved.partition_point(|&below| below <= rank) as u32
+        match self {
+            Self::Uniform {
+                count,
+                below_reserved,
+            } => {
+                let rank = draws.below(*count);
+                rank + below_reserved.partition_point(|&below| below <= rank) as u32
+            }
+            Self::Unigram { ids, up_to } => {
+                let last = up_to.len() - 1;
+                let place = (draws.unit() * up_to[last] as f64) as u64;
+                ids[up_to.partition_point(|&sum| sum <= place).min(last)]
+            }
+        }
     }
 }
 
@@ -53,10 +95,21 @@ enum Category {
 }
 
 impl Replacement {
-    /// The law of `config` for a tokenizer of `vocabulary` tokens.
-    pub fn new(config: &MaskingConfig, vocabulary: usize, special: &SpecialTokens) -> Result<Self> {
-        let ordinary = Ordinary::new(vocabulary, special);
-        if config.random_share > 0.0 && ordinary.count == 0 {
+    /// The law of `config` for the tokens of `tokens`.
+    pub fn new(config: &MaskingConfig, tokens: &TokenTable<'_>) -> Result<Self> {
+        let ordinary = match (config.random_ids, tokens.counts) {
+            (RandomIds::Uniform, _) => Ordinary::uniform(tokens),
+            (RandomIds::Unigram, Some(counts)) => Ordinary::unigram(tokens, counts),
+            (RandomIds::Unigram, None) => {
+                return Err(Error::mismatch(
+                    "masking.random_ids",
+                    "unigram without shards to count tokens in",
+                    "shards",
+                    "set random_ids = \"uniform\"",
+                ));
+            }
+        };
+        if config.random_share > 0.0 && ordinary.is_empty() {
             return Err(Error::mismatch(
                 "masking.random_share",
                 format!(
@@ -67,16 +120,17 @@ impl Replacement {
                 "set random_share = 0",
             ));
         }
-        let mask = match special.mask {
+        let mask = match tokens.special.mask {
             Some(mask) => mask,
-            None if config.mask_share == 0.0 => 0,
+            // Nothing is ever replaced by it, or what is does not stay in the row.
+            None if config.mask_share == 0.0 || config.layout != Layout::InPlace => TokenId::MAX,
             None => {
                 return Err(Error::mismatch(
                     "tokenizer",
                     "no mask token",
                     "a token that stands where a token was masked",
                     "name it with --mask-token when tokenising (with --add-special-tokens where \
-                     the vocabulary lacks it)",
+                     the vocabulary lacks it), or set layout = \"removed\"",
                 ));
             }
         };
@@ -97,6 +151,11 @@ impl Replacement {
             random_below,
             ordinary,
         })
+    }
+
+    /// The id that stands where a token was masked.
+    pub fn mask(&self) -> TokenId {
+        self.mask
     }
 
     /// Whether every selected token becomes the mask token, so that nothing need be

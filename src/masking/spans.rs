@@ -3,9 +3,9 @@
 //!
 //! On the list of maskable positions that no earlier copy has, ascending, B' of
 //! them, for each copy in turn:
-//! 1. s = max(1, n/μ rounded half to even), then s = min(s, n, B' − n). The last
-//!    min is ours: the published sampler breaks above μ/(1+μ). With n = B' all are
-//!    one span and nothing is drawn.
+//! 1. s = max(1, n/μ rounded half to even), or `span_count`, then
+//!    s = min(s, n, B' − n). The last min is ours: the published sampler breaks above
+//!    μ/(1+μ). With n = B' all are one span and nothing is drawn.
 //! 2. The s span lengths: of the n − 1 places between n tokens, s − 1 are cut,
 //!    `shuffle_prefix` over the places 1..n−1. Then the s gap lengths, likewise
 //!    with B' − n.
@@ -75,6 +75,8 @@ impl Spans {
 pub(super) struct Law {
     /// μ, the mean length in tokens.
     pub mean: f64,
+    /// So many spans, whatever their mean length.
+    pub count: Option<u32>,
     /// Move all spans by a drawn offset.
     pub roll: bool,
 }
@@ -82,7 +84,9 @@ pub(super) struct Law {
 impl Law {
     /// s, the number of spans for `count` of `all` positions, 0 < count < all.
     fn spans(&self, count: u32, all: u32) -> u32 {
-        let spans = (f64::from(count) / self.mean).round_ties_even() as u32;
+        let spans = self
+            .count
+            .unwrap_or_else(|| (f64::from(count) / self.mean).round_ties_even() as u32);
         spans.max(1).min(count).min(all - count)
     }
 }
@@ -115,7 +119,12 @@ mod tests {
 
     #[test]
     fn counts_of_spans_are_those_of_the_source() {
-        let spans = |count, all, mean| Law { mean, roll: false }.spans(count, all);
+        let law = |mean, count| Law {
+            mean,
+            count,
+            roll: false,
+        };
+        let spans = |count, all, mean| law(mean, None).spans(count, all);
         // 32 tokens at 25 %, mean 2: 8 masked in 4 spans.
         assert_eq!(spans(8, 32, 2.0), 4);
         // Half to even, as NumPy rounds: 2.5 spans are 2.
@@ -123,6 +132,8 @@ mod tests {
         // Above μ/(1+μ) the gaps run out: 90 of 100 leave room for 10 spans, not 30.
         assert_eq!(spans(90, 100, 3.0), 10);
         assert_eq!(spans(1, 100, 3.0), 1);
+        assert_eq!(law(3.0, Some(1)).spans(25, 100), 1);
+        assert_eq!(law(3.0, Some(7)).spans(4, 100), 4);
     }
 
     #[test]

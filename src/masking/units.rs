@@ -67,8 +67,9 @@ impl<'a> Planes<'a> {
         }
     }
 
+    /// Sets `positions` in the plane of `copy`.
     #[inline]
-    fn set(&mut self, copy: usize, positions: &[u32]) {
+    pub fn set(&mut self, copy: usize, positions: &[u32]) {
         let plane = &mut self.bits[copy * self.words..][..self.words];
         for &position in positions {
             bits::set(plane, position);
@@ -96,17 +97,20 @@ impl Units {
         self.firsts.push(before);
     }
 
-    fn count(&self) -> usize {
+    /// Number of units.
+    pub fn count(&self) -> usize {
         self.firsts.len() - 1
     }
 
+    /// Number of positions of a unit.
     #[inline]
-    fn len(&self, unit: usize) -> u32 {
+    pub fn len(&self, unit: usize) -> u32 {
         self.firsts[unit + 1] - self.firsts[unit]
     }
 
+    /// The positions of a unit, ascending.
     #[inline]
-    fn positions(&self, unit: usize) -> &[u32] {
+    pub fn positions(&self, unit: usize) -> &[u32] {
         &self.positions[self.firsts[unit] as usize..self.firsts[unit + 1] as usize]
     }
 
