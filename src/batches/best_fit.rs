@@ -132,7 +132,13 @@ mod tests {
     fn packed(lengths: &[usize], room: usize, around: usize) -> Vec<Vec<(u32, u32)>> {
         let packing = Packing::new(lengths.iter().copied(), room, around);
         (0..packing.rows() as usize)
-            .map(|row| packing.row(row).iter().map(|p| (p.document, p.from)).collect())
+            .map(|row| {
+                packing
+                    .row(row)
+                    .iter()
+                    .map(|p| (p.document, p.from))
+                    .collect()
+            })
             .collect()
     }
 
