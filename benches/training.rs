@@ -23,6 +23,7 @@ fn batch(vocabulary: u32) -> Batch {
         rows: ROWS,
         length: LENGTH,
         lengths: vec![LENGTH as u32; ROWS],
+        cu_seqlens: (0..=ROWS).map(|row| (row * LENGTH) as u32).collect(),
         ..Batch::default()
     };
     for row in 0..ROWS {

@@ -38,6 +38,7 @@ fn batch(seed: u64, number: u64) -> Batch {
     for row in 0..ROWS {
         let length = LENGTH - generator.below(6) as usize;
         batch.lengths.push(length as u32);
+        batch.push_runs(&[length as u32]);
         let token = 4 + generator.below(VOCABULARY - 4);
         for place in 0..LENGTH {
             let masked = place < length && generator.below(4) == 0;
@@ -351,6 +352,7 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
             // Whole rows only.
             batch = Batch {
                 lengths: vec![LENGTH as u32; ROWS],
+                cu_seqlens: (0..=ROWS).map(|row| (row * LENGTH) as u32).collect(),
                 input: batch.input.iter().map(|&id| id.max(4)).collect(),
                 ..batch
             };

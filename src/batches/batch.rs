@@ -26,6 +26,11 @@ pub struct Batch {
     pub input: Vec<TokenId>,
     /// Tokens of each row before its padding, `rows`.
     pub lengths: Vec<u32>,
+    /// 0, then the end of each attention run, row after row, counted in tokens without
+    /// padding: what FlashAttention's kernels for variable lengths take (Dao et al.
+    /// 2022). A row is one run, or one for each document in the layout `best_fit`;
+    /// copies of a row have the same runs.
+    pub cu_seqlens: Vec<u32>,
     /// Flat positions (`row · length + place`) that carry a label, ascending.
     pub predicted: Vec<u32>,
     /// The original id at each predicted position.
@@ -34,4 +39,26 @@ pub struct Batch {
     pub realised: Realised,
     /// Where the stream stands after this batch.
     pub after: Position,
+}
+
+impl Batch {
+    /// Enters the attention runs of one more row, given where they end in it.
+    pub fn push_runs(&mut self, ends: &[u32]) {
+        if self.cu_seqlens.is_empty() {
+            self.cu_seqlens.push(0);
+        }
+        let start = self.cu_seqlens[self.cu_seqlens.len() - 1];
+        self.cu_seqlens.extend(ends.iter().map(|end| start + end));
+    }
+
+    /// The tokens of each attention run.
+    pub fn run_lengths(&self) -> impl Iterator<Item = u32> {
+        self.cu_seqlens.windows(2).map(|ends| ends[1] - ends[0])
+    }
+
+    /// The position of each token in its attention run, padding left out: as many as
+    /// the last of `cu_seqlens` says.
+    pub fn position_ids(&self) -> impl Iterator<Item = u32> {
+        self.run_lengths().flat_map(|length| 0..length)
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! *Canonical rows* go record batch by record batch in the order of the set, and
 //! within one as [`super::cut`] cuts it. Opening counts them: for packed rows from
-//! the footers alone, for rows by document from one bit plane of every record batch
+//! the footers alone, for the other layouts from one bit plane of every record batch
 //! (a sixteenth of the bytes to decode, but every hash is checked on the way).
 
 use super::cut::{CutBatch, Frame, RowBuffer};
@@ -33,23 +33,22 @@ pub struct Split {
 }
 
 impl Corpus {
-    /// Counts the rows of `shards`. Refuses a tokenizer without the special tokens
-    /// that rows need.
+    /// Counts the rows of `shards`. Refuses a tokenizer without a token that closes
+    /// a row; one that opens rows is used where there is one.
     pub fn open(shards: ShardSet, rows: &RowsConfig) -> Result<Self> {
         rows.check()?;
         let special = shards.special_tokens()?;
-        let cls = tokenizer::require(special, Role::Cls)?;
         let sep = tokenizer::require(special, Role::Sep)?;
         let vocabulary = shards.tokenizer()?.vocabulary_size as usize;
         let length = rows.length as usize;
-        let frame = Frame::new(rows.layout, length, (cls, sep), special, vocabulary);
+        let frame = Frame::new(rows.layout, length, (special.cls, sep), special, vocabulary);
         let mut firsts = Vec::with_capacity(shards.batches().len() + 1);
         let mut first = 0;
         for (index, place) in shards.batches().iter().enumerate() {
             firsts.push(first);
             first += match rows.layout {
                 RowLayout::Packed => frame.packed_rows(place.documents, place.tokens),
-                RowLayout::Document => {
+                RowLayout::Document | RowLayout::BestFit => {
                     let lengths = Projection {
                         tokens: false,
                         word_start: true,

@@ -2,9 +2,13 @@
 //!
 //! `packed`: the batch's documents in order with one `[SEP]` between, cut every L − 2
 //! tokens, `[CLS]` … `[SEP]` around each piece; the last row of a record batch may be
-//! short. `document`: each document cut every L − 2 tokens by itself. A row never
-//! spans two record batches, so the number of rows of a batch is arithmetic.
+//! short. `document`: each document cut every L − 2 tokens by itself. `best_fit`: the
+//! same pieces, each with a `[CLS]` … `[SEP]` of its own, as many to a row as
+//! [`super::best_fit`] puts there. A tokenizer without a `[CLS]` (T5) has L − 1 for
+//! L − 2. A row never spans two record batches, so the rows of a batch follow from its
+//! documents' lengths and L alone.
 
+use super::best_fit::Packing;
 use crate::base::boundaries::Boundaries;
 use crate::base::token::{SpecialTokens, TokenId};
 use crate::columnar::{Document, DocumentBatch};
@@ -18,8 +22,8 @@ pub struct Frame {
     pub layout: RowLayout,
     /// L, tokens in a row with `[CLS]` and `[SEP]`.
     pub length: usize,
-    /// Opens a row.
-    pub cls: TokenId,
+    /// Opens a row; T5's tokenizer and its kin have no such token.
+    pub cls: Option<TokenId>,
     /// Closes a row and stands between documents.
     pub sep: TokenId,
     /// Fills short rows.
@@ -33,12 +37,12 @@ impl Frame {
     pub fn new(
         layout: RowLayout,
         length: usize,
-        (cls, sep): (TokenId, TokenId),
+        (cls, sep): (Option<TokenId>, TokenId),
         special: &SpecialTokens,
         vocabulary: usize,
     ) -> Self {
         let mut reserved = vec![0; vocabulary.div_ceil(64)];
-        for &id in special.reserved.iter().chain([&cls, &sep]) {
+        for &id in special.reserved.iter().chain(&cls).chain([&sep]) {
             if let Some(word) = reserved.get_mut(id as usize / 64) {
                 *word |= 1u64 << (id % 64);
             }
@@ -55,7 +59,12 @@ impl Frame {
 
     /// Tokens of text in a full row.
     pub fn room(&self) -> u64 {
-        self.length as u64 - 2
+        (self.length - self.around()) as u64
+    }
+
+    /// Special tokens around a piece of text: `[SEP]`, and `[CLS]` if there is one.
+    pub fn around(&self) -> usize {
+        1 + usize::from(self.cls.is_some())
     }
 
     /// Packed rows of a record batch.
@@ -66,7 +75,7 @@ impl Frame {
         (tokens + documents - 1).div_ceil(self.room())
     }
 
-    /// Rows of one document in the layout `document`.
+    /// Rows of one document in the layout `document`; pieces of it in `best_fit`.
     pub fn document_rows(&self, tokens: u64) -> u64 {
         tokens.div_ceil(self.room())
     }
@@ -86,6 +95,7 @@ pub struct RowBuffer {
     protected: Boundaries,
     word_start: Boundaries,
     unit_start: Boundaries,
+    ends: Vec<u32>,
 }
 
 impl RowBuffer {
@@ -99,12 +109,18 @@ impl RowBuffer {
         }
     }
 
+    /// Where its attention runs end, ascending; the last end is the row's length. One
+    /// run in `packed` and `document`, one for each piece in `best_fit`.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// The tokens `range` of `document` as a row.
     pub fn of_piece(frame: &Frame, document: &Document<'_>, range: std::ops::Range<usize>) -> Self {
         let mut row = Self::default();
-        row.push_special(frame.cls);
+        row.open(frame);
         row.extend(document, range);
-        row.push_special(frame.sep);
+        row.close(frame);
         row.protect(frame);
         row
     }
@@ -114,6 +130,20 @@ impl RowBuffer {
         self.protected.clear();
         self.word_start.clear();
         self.unit_start.clear();
+        self.ends.clear();
+    }
+
+    /// Begins an attention run.
+    fn open(&mut self, frame: &Frame) {
+        if let Some(cls) = frame.cls {
+            self.push_special(cls);
+        }
+    }
+
+    /// Ends an attention run.
+    fn close(&mut self, frame: &Frame) {
+        self.push_special(frame.sep);
+        self.ends.push(self.ids.len() as u32);
     }
 
     fn push_special(&mut self, id: TokenId) {
@@ -157,37 +187,53 @@ impl RowBuffer {
 #[derive(Debug, Clone)]
 pub struct CutBatch {
     documents: DocumentBatch,
-    /// Packed: where each document starts among the joined ones. Document: the first
-    /// row of each document.
-    starts: Vec<u64>,
-    /// Packed: tokens of the joined documents.
-    joined: u64,
+    places: Places,
     rows: u64,
 }
 
+/// Where the rows of a record batch lie.
+#[derive(Debug, Clone)]
+enum Places {
+    Packed {
+        /// Where each document starts among the joined ones.
+        starts: Vec<u64>,
+        /// Tokens of the joined documents.
+        joined: u64,
+    },
+    Document {
+        /// The first row of each document.
+        firsts: Vec<u64>,
+    },
+    BestFit(Packing),
+}
+
 impl CutBatch {
-    /// Finds the rows of `documents`.
+    /// Finds the rows of `documents`. 8 bytes a document; in `best_fit` about 12 a
+    /// piece, and 32 more while they are packed.
     pub fn new(frame: &Frame, documents: DocumentBatch) -> Self {
-        let mut starts = Vec::with_capacity(documents.len());
-        let mut at = 0;
-        let mut tokens = 0;
-        for index in 0..documents.len() {
-            let length = documents.document_length(index) as u64;
-            tokens += length;
-            starts.push(at);
-            at += match frame.layout {
-                RowLayout::Packed => length + 1,
-                RowLayout::Document => frame.document_rows(length),
-            };
-        }
-        let rows = match frame.layout {
-            RowLayout::Packed => frame.packed_rows(documents.len() as u64, tokens),
-            RowLayout::Document => at,
+        let lengths = (0..documents.len()).map(|index| documents.document_length(index));
+        let (places, rows) = match frame.layout {
+            RowLayout::Packed => {
+                let (starts, end) = running(lengths.map(|length| length as u64 + 1));
+                let joined = end.saturating_sub(1);
+                let tokens = end - starts.len() as u64;
+                let rows = frame.packed_rows(starts.len() as u64, tokens);
+                (Places::Packed { starts, joined }, rows)
+            }
+            RowLayout::Document => {
+                let rows = lengths.map(|length| frame.document_rows(length as u64));
+                let (firsts, rows) = running(rows);
+                (Places::Document { firsts }, rows)
+            }
+            RowLayout::BestFit => {
+                let packing = Packing::new(lengths, frame.room() as usize, frame.around());
+                let rows = packing.rows();
+                (Places::BestFit(packing), rows)
+            }
         };
         Self {
             documents,
-            starts,
-            joined: at.saturating_sub(1),
+            places,
             rows,
         }
     }
@@ -202,26 +248,44 @@ impl CutBatch {
         &self.documents
     }
 
-    /// Puts row `row` into `buffer`; panics beyond the last one.
+    /// Puts row `row` into `buffer`; panics beyond the last one. Allocates nothing once
+    /// the buffer has held the longest row.
     pub fn fill(&self, frame: &Frame, row: u64, buffer: &mut RowBuffer) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         buffer.clear();
-        buffer.push_special(frame.cls);
-        match frame.layout {
-            RowLayout::Packed => self.fill_packed(frame, row, buffer),
-            RowLayout::Document => self.fill_document(frame, row, buffer),
+        match &self.places {
+            Places::Packed { starts, joined } => {
+                self.fill_packed(frame, row, (starts, *joined), buffer);
+            }
+            Places::Document { firsts } => {
+                let index = firsts.partition_point(|&first| first <= row) - 1;
+                let from = (row - firsts[index]) * frame.room();
+                self.fill_piece(frame, index, from as usize, buffer);
+            }
+            Places::BestFit(packing) => {
+                for piece in packing.row(row as usize) {
+                    let (index, from) = (piece.document as usize, piece.from as usize);
+                    self.fill_piece(frame, index, from, buffer);
+                }
+            }
         }
-        buffer.push_special(frame.sep);
         buffer.protect(frame);
     }
 
-    fn fill_packed(&self, frame: &Frame, row: u64, buffer: &mut RowBuffer) {
+    fn fill_packed(
+        &self,
+        frame: &Frame,
+        row: u64,
+        (starts, joined): (&[u64], u64),
+        buffer: &mut RowBuffer,
+    ) {
+        buffer.open(frame);
         let mut at = row * frame.room();
-        let end = (at + frame.room()).min(self.joined);
-        let mut index = self.starts.partition_point(|&start| start <= at) - 1;
+        let end = (at + frame.room()).min(joined);
+        let mut index = starts.partition_point(|&start| start <= at) - 1;
         while at < end {
             let document = self.documents.document(index);
-            let from = at - self.starts[index];
+            let from = at - starts[index];
             let to = (document.tokens.len() as u64).min(from + (end - at));
             buffer.extend(&document, from as usize..to as usize);
             at += to - from;
@@ -231,13 +295,29 @@ impl CutBatch {
             }
             index += 1;
         }
+        buffer.close(frame);
     }
 
-    fn fill_document(&self, frame: &Frame, row: u64, buffer: &mut RowBuffer) {
-        let index = self.starts.partition_point(|&start| start <= row) - 1;
+    /// The tokens of document `index` from `from` on, as many as a row has room for,
+    /// as one attention run.
+    fn fill_piece(&self, frame: &Frame, index: usize, from: usize, buffer: &mut RowBuffer) {
         let document = self.documents.document(index);
-        let from = (row - self.starts[index]) * frame.room();
-        let to = (from + frame.room()).min(document.tokens.len() as u64);
-        buffer.extend(&document, from as usize..to as usize);
+        let to = (from + frame.room() as usize).min(document.tokens.len());
+        buffer.open(frame);
+        buffer.extend(&document, from..to);
+        buffer.close(frame);
     }
+}
+
+/// Where each of `lengths` starts when they lie one after the other, and the end.
+fn running(lengths: impl Iterator<Item = u64>) -> (Vec<u64>, u64) {
+    let mut end = 0;
+    let starts = lengths
+        .map(|length| {
+            let start = end;
+            end += length;
+            start
+        })
+        .collect();
+    (starts, end)
 }

@@ -2,10 +2,11 @@
 //! resume. Nothing here is random but the order and the masks, and both are
 //! functions of (seed, epoch, row).
 //!
-//! * [`corpus`]: a set of shards as one list of *canonical rows*, counted by
-//!   arithmetic from the footers. The number of a row in that list is its sample id,
+//! * [`corpus`]: a set of shards as one list of *canonical rows*, counted from footers
+//!   and documents' lengths. The number of a row in that list is its sample id,
 //!   so its mask depends on (seed, epoch, row) only.
-//! * [`cut`]: documents of one record batch cut into rows (spec 10).
+//! * [`cut`]: documents of one record batch cut into rows (spec 10); [`best_fit`]: which
+//!   of them share a row in the layout of that name.
 //! * [`order`]: the order of an epoch, computed and not stored.
 //! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
 //!   puts a thread around it.
@@ -13,6 +14,7 @@
 //! * [`mod@unigram`]: the entropy that a validation loss has to beat.
 
 pub mod batch;
+pub mod best_fit;
 pub mod corpus;
 pub mod cut;
 pub mod order;

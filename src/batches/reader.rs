@@ -12,7 +12,7 @@ use crate::base::error::Result;
 use crate::base::generator::Key;
 use crate::columnar::Projection;
 use crate::config::MaskingConfig;
-use crate::masking::{InPlace, Masker, Row, Workspace};
+use crate::masking::{InPlace, Masker, Workspace};
 use std::sync::Arc;
 
 /// Tokens whose rows are permuted together, unless said otherwise.
@@ -92,7 +92,7 @@ impl Reader {
                 sample,
                 copy: 0,
             };
-            self.masks.push(&self.row.row(), key, &mut batch);
+            self.masks.push(&self.row, key, &mut batch);
             self.advance();
         }
         batch.after = self.position;
@@ -198,12 +198,14 @@ impl BatchMasker {
             length: self.length,
             input: Vec::with_capacity(rows * self.length),
             lengths: Vec::with_capacity(rows),
+            cu_seqlens: vec![0],
             ..Batch::default()
         }
     }
 
-    /// Appends all copies of `row`, one after the other.
-    pub fn push(&mut self, row: &Row<'_>, key: Key, batch: &mut Batch) {
+    /// Appends all copies of the row in `buffer`, one after the other.
+    pub fn push(&mut self, buffer: &RowBuffer, key: Key, batch: &mut Batch) {
+        let row = &buffer.row();
         self.masker.select(row, key, &mut self.work);
         for copy in 0..self.masker.copies() {
             let mut out = InPlace {
@@ -215,6 +217,7 @@ impl BatchMasker {
             batch.realised.add(&realised);
             batch.rows += 1;
             batch.lengths.push(row.len() as u32);
+            batch.push_runs(buffer.ends());
             batch.input.resize(batch.rows * self.length, self.pad);
         }
     }

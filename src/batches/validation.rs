@@ -53,7 +53,7 @@ pub fn validation(
                 sample: row,
                 copy: 0,
             };
-            masks.push(&buffer.row(), key, batch);
+            masks.push(&buffer, key, batch);
         }
     }
     Ok(batches)

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 /// How documents become rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum RowLayout {
     /// Documents joined with a separator between and cut to equal rows.
     #[default]
     Packed,
     /// No row holds two documents; short rows are padded.
     Document,
+    /// Whole documents packed by best fit, each between special tokens of its own and
+    /// attending to itself alone; those longer than a row are cut.
+    BestFit,
 }
 
 /// How documents become rows of one length.

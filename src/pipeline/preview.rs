@@ -209,7 +209,7 @@ pub fn of_texts(request: &Request, tokenizer: &Tokenizer, texts: &[String]) -> R
     let frame = Frame::new(
         rows.layout,
         rows.length as usize,
-        (tokenizer.require(Role::Cls)?, tokenizer.require(Role::Sep)?),
+        (tokenizer.special().cls, tokenizer.require(Role::Sep)?),
         tokenizer.special(),
         tokenizer.vocabulary_size(),
     );

@@ -38,7 +38,7 @@ pub fn train(
     config.check()?;
     let set = ShardSet::open(shards)?;
     let record = set.tokenizer()?.clone();
-    for role in [Role::Mask, Role::Cls, Role::Sep, Role::Pad] {
+    for role in [Role::Mask, Role::Sep, Role::Pad] {
         require(&record.special_tokens, role)?;
     }
     let configuration = Configuration {

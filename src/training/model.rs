@@ -211,7 +211,7 @@ impl<T: Real> Pass<'_, T> {
     fn heads(&self, layer: usize) -> Heads<'_> {
         Heads {
             heads: self.model.config.heads as usize,
-            lengths: &self.tokens.lengths,
+            lengths: &self.tokens.runs,
             dropout: self.dropout(Some(layer), 1),
             keys: &self.tokens.keys,
         }

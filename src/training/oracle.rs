@@ -15,6 +15,8 @@ pub struct Oracle<'a> {
     batch: &'a Batch,
     noise: Noise,
     vars: HashMap<String, Var>,
+    /// Attention run and place in it, of each of `rows · length` tokens; none of padding.
+    runs: Vec<Option<(u32, u32)>>,
 }
 
 /// Summed loss and the gradient of every parameter by name.
@@ -34,6 +36,7 @@ pub fn loss_and_gradients(
         batch,
         noise,
         vars,
+        runs: runs(batch),
     };
     let loss = oracle.loss()?;
     let store = loss.backward()?;
@@ -48,12 +51,28 @@ pub fn loss_and_gradients(
     Ok((loss.to_scalar()?, gradients))
 }
 
+fn runs(batch: &Batch) -> Vec<Option<(u32, u32)>> {
+    let mut runs = Vec::new();
+    let (mut token, mut run) = (0, 0);
+    for &length in &batch.lengths {
+        for place in 0..batch.length as u32 {
+            runs.push((place < length).then(|| {
+                run += usize::from(token == batch.cu_seqlens[run + 1]);
+                token += 1;
+                (run as u32, token - 1 - batch.cu_seqlens[run])
+            }));
+        }
+    }
+    runs
+}
+
 impl Oracle<'_> {
     fn var(&self, name: &str) -> &Tensor {
         self.vars[name].as_tensor()
     }
 
-    /// The dropout mask of a site for all tokens, `rows · length × width`.
+    /// The dropout mask of a site for all tokens, `rows · length × width`. Attention
+    /// weights go by the key's place in its run.
     fn mask(&self, site: u32, rate: f64, width: usize, head: Option<usize>) -> Result<Tensor> {
         let (rows, length) = (self.batch.rows, self.batch.length);
         let dropout = Dropout::new(rate, self.noise.seed, self.noise.step, site);
@@ -63,7 +82,12 @@ impl Oracle<'_> {
                 let key = (self.noise.first_row + row as u64) << 24 | place as u64;
                 let key = key ^ head.map_or(0, |head| (head as u64 + 1) << 48);
                 let mask = dropout.map(|dropout| dropout.row::<f64>(key));
-                values.extend((0..width as u32).map(|c| mask.map_or(1.0, |m| m.factor(c))));
+                let column = |c: u32| match (head, self.runs[row * length + c as usize % length]) {
+                    (Some(_), Some((_, place))) => place,
+                    _ => c,
+                };
+                let factor = |c: u32| mask.map_or(1.0, |mask| mask.factor(column(c)));
+                values.extend((0..width as u32).map(factor));
             }
         }
         Tensor::from_vec(values, (rows * length, width), &Device::Cpu)
@@ -96,10 +120,13 @@ impl Oracle<'_> {
         let width = hidden / heads;
         let qkv = self.linear(x, &format!("layers.{layer}.qkv"))?;
         let mut hide = Vec::new();
-        for &n in &self.batch.lengths {
-            hide.extend((0..length as u32).map(|p| if p < n { 0.0 } else { -1e30 }));
+        for row in self.runs.chunks(length) {
+            for query in row {
+                let seen = |key: &Option<(u32, u32)>| key.map(|k| k.0) == query.map(|q| q.0);
+                hide.extend(row.iter().map(|key| if seen(key) { 0.0 } else { -1e30 }));
+            }
         }
-        let hide = Tensor::from_vec(hide, (rows, 1, length), &Device::Cpu)?;
+        let hide = Tensor::from_vec(hide, (rows, length, length), &Device::Cpu)?;
         let mut contexts = Vec::new();
         for head in 0..heads {
             let part = |which: usize| {
@@ -152,12 +179,12 @@ impl Oracle<'_> {
     }
 
     fn loss(&self) -> Result<Tensor> {
-        let (rows, length) = (self.batch.rows, self.batch.length);
         let index = |ids: Vec<u32>| {
             let n = ids.len();
             Tensor::from_vec(ids, n, &Device::Cpu)
         };
-        let places = (0..rows).flat_map(|_| 0..length as u32).collect();
+        let places = self.runs.iter().map(|run| run.map_or(0, |run| run.1));
+        let places = places.collect();
         let words = self.var("words");
         let sum = (words.index_select(&index(self.batch.input.clone())?, 0)?
             + self.var("positions").index_select(&index(places)?, 0)?)?;

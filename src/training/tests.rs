@@ -50,6 +50,7 @@ pub fn batch() -> Batch {
         lengths,
         ..Batch::default()
     };
+    runs_of_rows(&mut batch);
     for row in 0..rows {
         for place in 0..length {
             let inside = place < batch.lengths[row] as usize;
@@ -63,6 +64,59 @@ pub fn batch() -> Batch {
     }
     assert!(batch.labels.len() > 5);
     batch
+}
+
+/// Every row one attention run.
+fn runs_of_rows(batch: &mut Batch) {
+    batch.cu_seqlens.clear();
+    for length in batch.lengths.clone() {
+        batch.push_runs(&[length]);
+    }
+}
+
+/// Two rows of `best_fit`, the first of three documents and the second of two, and the
+/// five documents as rows of their own.
+fn documents_shared_and_apart() -> (Batch, Batch) {
+    let documents: [&[usize]; 2] = [&[5, 3, 6], &[2, 9]];
+    let (length, alone) = (15, 9);
+    let mut shared = Batch {
+        rows: 2,
+        length,
+        ..Batch::default()
+    };
+    let mut apart = Batch {
+        rows: 5,
+        length: alone,
+        ..Batch::default()
+    };
+    let mut generator = Key::default().generator(Purpose::Resolve);
+    for row in documents {
+        let mut ends = Vec::new();
+        for &tokens in row {
+            for place in 0..tokens {
+                let id = 1 + generator.below(VOCABULARY as u32 - 1);
+                if place > 0 && generator.below(2) == 0 {
+                    let label = generator.below(VOCABULARY as u32);
+                    for batch in [&mut shared, &mut apart] {
+                        batch.predicted.push(batch.input.len() as u32);
+                        batch.labels.push(label);
+                    }
+                }
+                shared.input.push(id);
+                apart.input.push(id);
+            }
+            apart
+                .input
+                .resize(apart.input.len().next_multiple_of(alone), 0);
+            apart.lengths.push(tokens as u32);
+            ends.push((shared.input.len() - (shared.lengths.len() * length)) as u32);
+        }
+        shared.lengths.push(row.iter().sum::<usize>() as u32);
+        shared.push_runs(&ends);
+        shared.input.resize(shared.lengths.len() * length, 0);
+    }
+    runs_of_rows(&mut apart);
+    (shared, apart)
 }
 
 const NOISE: Noise = Noise {
@@ -93,6 +147,64 @@ fn losses_and_gradients_equal_those_of_composite_operations() {
             }
         }
     }
+}
+
+#[test]
+fn documents_that_share_a_row_train_like_rows_of_their_own() {
+    let (shared, apart) = documents_shared_and_apart();
+    assert_eq!(shared.cu_seqlens, [0, 5, 8, 14, 16, 25]);
+    assert_eq!(shared.cu_seqlens, apart.cu_seqlens);
+    for norm in [Norm::Pre, Norm::Post] {
+        let model = tiny(norm, 0.0);
+        let (loss, together) = gradients(&model, &shared);
+        let (alone, rows) = gradients(&model, &apart);
+        assert!((loss - alone).abs() < 1e-12, "{norm:?}: {loss} {alone}");
+        for ((name, a), (_, b)) in together.named().into_iter().zip(rows.named()) {
+            for (a, b) in a.iter().zip(b.iter()) {
+                assert!((a - b).abs() < 1e-12, "{norm:?} {name}: {a} {b}");
+            }
+        }
+        // One run a row instead is another loss: the runs are what keeps them apart.
+        let mut joined = shared.clone();
+        runs_of_rows(&mut joined);
+        assert!((gradients(&model, &joined).0 - loss).abs() > 1e-3);
+    }
+}
+
+#[test]
+fn documents_that_share_a_row_have_the_gradients_of_composite_operations() {
+    let (shared, _) = documents_shared_and_apart();
+    for (norm, dropout) in [(Norm::Pre, 0.0), (Norm::Pre, 0.2), (Norm::Post, 0.2)] {
+        let model = tiny(norm, dropout);
+        let (loss, fast) = gradients(&model, &shared);
+        let (exact, slow) = oracle::loss_and_gradients(&model, &shared, NOISE).unwrap();
+        assert!((loss - exact).abs() < 1e-10, "{norm:?}: {loss} {exact}");
+        for (name, gradient) in fast.named() {
+            for (ours, theirs) in gradient.iter().zip(&slow[&name]) {
+                assert!((ours - theirs).abs() < 1e-9, "{norm:?} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_in_one_document_leaves_the_logits_of_the_others_as_they_were() {
+    let (before, _) = documents_shared_and_apart();
+    let model = tiny(Norm::Pre, 0.0);
+    let old = model.logits(&before).unwrap();
+    // Tokens 5 to 7 of row 0 are its second document.
+    let mut after = before.clone();
+    for id in &mut after.input[5..8] {
+        *id = *id % 30 + 1;
+    }
+    let new = model.logits(&after).unwrap();
+    let mut moved = 0;
+    for (label, &position) in before.predicted.iter().enumerate() {
+        let changed = old.row(label) != new.row(label);
+        assert_eq!(changed, (5..8).contains(&position), "position {position}");
+        moved += usize::from(changed);
+    }
+    assert!((1..before.labels.len()).contains(&moved));
 }
 
 #[test]
@@ -185,6 +297,7 @@ fn one_thread_and_several_give_the_same_bits() {
         input: (0..rows * length).map(|_| generator.below(1500)).collect(),
         lengths: vec![length as u32; rows],
         labels: predicted.iter().map(|_| generator.below(1500)).collect(),
+        cu_seqlens: (0..=rows as u32).map(|row| row * length as u32).collect(),
         predicted,
         ..Batch::default()
     };
@@ -209,7 +322,7 @@ fn a_step_in_parts_has_the_gradient_of_the_whole() {
         let tokens = part * 18..part * 18 + 18;
         let inside = |p: &u32| tokens.contains(&(*p as usize));
         let labels = whole.predicted.iter().zip(&whole.labels);
-        let half = Batch {
+        let mut half = Batch {
             rows: 2,
             length: 9,
             input: whole.input[tokens.clone()].to_vec(),
@@ -223,6 +336,7 @@ fn a_step_in_parts_has_the_gradient_of_the_whole() {
             labels: labels.filter(|(p, _)| inside(p)).map(|(_, &l)| l).collect(),
             ..Batch::default()
         };
+        runs_of_rows(&mut half);
         let noise = Noise {
             first_row: NOISE.first_row + 2 * part as u64,
             ..NOISE

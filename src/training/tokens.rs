@@ -1,5 +1,6 @@
 //! A batch without its padding: all per-token work of the model runs over these, so
-//! padding costs nothing. Attention alone knows where rows end.
+//! padding costs nothing. Attention alone knows where runs end: rows, or the documents
+//! in them.
 
 use crate::base::error::{Error, Result};
 use crate::base::token::TokenId;
@@ -9,10 +10,10 @@ use crate::batches::Batch;
 pub struct Tokens {
     /// Ids after corruption.
     pub ids: Vec<TokenId>,
-    /// Place of each token in its row.
+    /// Place of each token in its attention run.
     pub places: Vec<u32>,
-    /// Tokens of each row.
-    pub lengths: Vec<usize>,
+    /// Tokens of each attention run; no token attends to another run.
+    pub runs: Vec<usize>,
     /// Name of each token to the dropout: row of the step, then place.
     pub keys: Vec<u64>,
     /// Indices of the predicted tokens among these, ascending.
@@ -21,25 +22,26 @@ pub struct Tokens {
 
 impl Tokens {
     /// The tokens of `batch`, whose first row is row `first_row` of the step. Refuses
-    /// ids, lengths and positions that the model has no room for.
+    /// ids, lengths and positions that the model has no room for, and attention runs
+    /// that are not those of its rows.
     pub fn new(batch: &Batch, vocabulary: usize, positions: usize, first_row: u64) -> Result<Self> {
         check(batch, vocabulary, positions)?;
         let total = batch.lengths.iter().sum::<u32>() as usize;
         let mut tokens = Self {
             ids: Vec::with_capacity(total),
-            places: Vec::with_capacity(total),
-            lengths: batch.lengths.iter().map(|&n| n as usize).collect(),
+            places: batch.position_ids().collect(),
+            runs: batch.run_lengths().map(|n| n as usize).collect(),
             keys: Vec::with_capacity(total),
             predicted: Vec::with_capacity(batch.predicted.len()),
         };
         let mut predicted = batch.predicted.iter().map(|&p| p as usize).peekable();
-        for (row, &length) in tokens.lengths.iter().enumerate() {
+        for (row, &length) in batch.lengths.iter().enumerate() {
+            let length = length as usize;
             let start = row * batch.length;
             let before = tokens.ids.len();
             tokens
                 .ids
                 .extend_from_slice(&batch.input[start..start + length]);
-            tokens.places.extend(0..length as u32);
             let key = (first_row + row as u64) << 24;
             tokens.keys.extend((0..length as u64).map(|p| key | p));
             while let Some(position) = predicted.next_if(|&p| p < start + length) {
@@ -96,7 +98,27 @@ fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
             "ascending positions before the padding, one label each".into(),
         );
     }
+    if !runs_are_those_of_the_rows(batch) {
+        return wrong(
+            format!("{} ends of attention runs", batch.cu_seqlens.len()),
+            "ascending ends from 0 on, that of every row among them and of the last row last"
+                .into(),
+        );
+    }
     Ok(())
+}
+
+fn runs_are_those_of_the_rows(batch: &Batch) -> bool {
+    let mut ends = batch.cu_seqlens.iter().map(|&end| u64::from(end));
+    let mut row_end = 0;
+    let starts_at_0 = ends.next() == Some(0);
+    starts_at_0
+        && batch.cu_seqlens.is_sorted()
+        && batch.lengths.iter().all(|&length| {
+            row_end += u64::from(length);
+            length == 0 || ends.any(|end| end == row_end)
+        })
+        && ends.all(|end| end == row_end)
 }
 
 #[cfg(test)]
@@ -110,6 +132,7 @@ mod tests {
             length: 4,
             input: vec![1, 5, 2, 0, 1, 6, 7, 2],
             lengths: vec![3, 4],
+            cu_seqlens: vec![0, 3, 7],
             predicted: vec![1, 5, 6],
             labels: vec![5, 8, 7],
             ..Batch::default()
@@ -123,5 +146,42 @@ mod tests {
         assert!(Tokens::new(&batch, 10, 3, 0).is_err());
         batch.predicted[0] = 3;
         assert!(Tokens::new(&batch, 10, 4, 0).is_err());
+    }
+
+    #[test]
+    fn places_begin_anew_in_every_run_and_runs_have_to_add_up() {
+        let mut batch = Batch {
+            rows: 3,
+            length: 4,
+            input: vec![1; 12],
+            lengths: vec![4, 0, 3],
+            ..Batch::default()
+        };
+        for runs in [&[0, 4, 7][..], &[0, 1, 4, 6, 7], &[0, 4, 4, 7]] {
+            batch.cu_seqlens = runs.to_vec();
+            let tokens = Tokens::new(&batch, 10, 4, 0).unwrap();
+            let lengths: Vec<u32> = runs.windows(2).map(|ends| ends[1] - ends[0]).collect();
+            let places: Vec<u32> = lengths.iter().flat_map(|&length| 0..length).collect();
+            assert_eq!(tokens.places, places);
+            assert!(tokens.runs.iter().map(|&n| n as u32).eq(lengths));
+            // Dropout knows tokens by their place in the row, whatever the runs.
+            assert_eq!(tokens.keys[..4], [0, 1, 2, 3]);
+            assert_eq!(tokens.keys[4], 2 << 24);
+        }
+        for runs in [
+            &[][..],
+            &[0],
+            &[4, 7],
+            &[0, 7],
+            &[0, 4],
+            &[0, 4, 8],
+            &[0, 4, 7, 9],
+            &[0, 5, 7],
+            &[0, 4, 2, 7],
+        ] {
+            batch.cu_seqlens = runs.to_vec();
+            let refused = Tokens::new(&batch, 10, 4, 0).err().unwrap().to_string();
+            assert!(refused.contains("attention runs"), "{runs:?}: {refused}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Multi-head self-attention (Vaswani et al. 2017) on packed queries, keys and
 //! values, without a matrix of all weights: a block of queries at a time, and the
 //! backward pass computes the weights again from the logarithm of their sums (Dao et
-//! al. 2022). Each thread takes whole rows of the batch; it needs
-//! (128 + 4 · width of a head) · length numbers.
+//! al. 2022). Each thread takes whole attention runs (rows, or the documents in them); it
+//! needs (128 + 4 · width of a head) · length numbers.
 
 use super::dropout::Dropout;
 use super::tile::{Strided, product};
@@ -19,8 +19,8 @@ const QUERIES: usize = 64;
 pub struct Heads<'a> {
     /// Number of heads.
     pub heads: usize,
-    /// Tokens of each row of the batch; the rows of the input are these, one after
-    /// the other, without padding.
+    /// Tokens of each attention run; the rows of the input are those of the runs, one
+    /// after the other, without padding. No token attends to another run.
     pub lengths: &'a [usize],
     /// Dropout of the weights.
     pub dropout: Option<Dropout>,
@@ -28,7 +28,7 @@ pub struct Heads<'a> {
     pub keys: &'a [u64],
 }
 
-/// One row of the batch and one head: views into packed queries, keys and values.
+/// One attention run and one head: views into packed queries, keys and values.
 struct Head<'a, T> {
     /// From this head's first query on.
     qkv: &'a [T],
@@ -100,7 +100,7 @@ fn transpose<T: Real>(x: &[T], stride: usize, rows: usize, cols: usize) -> Vec<T
     out
 }
 
-/// Cuts `flat` (`width` numbers a token) into the rows of the batch.
+/// Cuts `flat` (`width` numbers a token) into the attention runs.
 fn split<'a, T>(mut flat: &'a [T], lengths: &[usize], width: usize) -> Vec<&'a [T]> {
     lengths
         .iter()
