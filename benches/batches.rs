@@ -15,6 +15,7 @@ use cloze::batches::{Corpus, Order, Position, Reader, Realised};
 use cloze::columnar::DocumentWriter;
 use cloze::columnar::writer::Layout;
 use cloze::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
+use cloze::masking::{Masker, TokenTable};
 use cloze::shard::ShardSet;
 use cloze::storage::manifest::{FORMAT, FileRecord};
 use cloze::storage::{ArtefactKind, Manifest, TokenizerRecord};
@@ -105,9 +106,13 @@ fn batches(criterion: &mut Criterion) {
                 strategy,
                 ..MaskingConfig::default()
             };
+            let special = corpus.shards().special_tokens().expect(WHY);
+            let tokens = TokenTable::new(corpus.vocabulary(), special);
+            let masker = Masker::new(&masking, &tokens).expect(WHY);
             let order = Order {
                 seed: 1,
                 batch_rows: BATCH_ROWS,
+                step_rows: BATCH_ROWS as u32,
                 training: corpus.rows(),
                 window_tokens: WINDOW_TOKENS,
             };
@@ -116,7 +121,8 @@ fn batches(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     let start = Position::default();
                     let mut reader =
-                        Reader::new(corpus.clone(), &masking, order.clone(), start).expect(WHY);
+                        Reader::new(corpus.clone(), masker.clone(), order.clone(), start)
+                            .expect(WHY);
                     for _ in 0..corpus.rows() / BATCH_ROWS as u64 {
                         let batch = reader.read().expect(WHY);
                         sum.add(&batch.realised);

@@ -8,7 +8,7 @@ use cloze::base::boundaries::Boundaries;
 use cloze::base::generator::{Key, Purpose};
 use cloze::base::token::{SpecialTokens, TokenId};
 use cloze::config::{MaskingConfig, Strategy};
-use cloze::masking::{InPlace, Masker, Realised, Row, Workspace};
+use cloze::masking::{InPlace, Masker, Realised, Row, Stamp, TokenTable, Workspace};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -81,8 +81,8 @@ fn masking(criterion: &mut Criterion) {
                 same_share: if bert { 0.1 } else { 0.0 },
                 ..MaskingConfig::default()
             };
-            let masker =
-                Masker::new(&config, 30_522, &special).expect("a configuration that works");
+            let masker = Masker::new(&config, &TokenTable::new(30_522, &special))
+                .expect("a configuration that works");
             let text = Text::new(length);
             let mut work = Workspace::new();
             let (mut input, mut predicted, mut labels) = (Vec::new(), Vec::new(), Vec::new());
@@ -99,7 +99,7 @@ fn masking(criterion: &mut Criterion) {
                         };
                         sample += 1;
                         let row = black_box(text.row());
-                        masker.select(&row, key, &mut work);
+                        masker.select(&row, key, Stamp::default(), &mut work);
                         let mut out = InPlace {
                             input: &mut input,
                             predicted: &mut predicted,

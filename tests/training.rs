@@ -38,7 +38,7 @@ fn batch(seed: u64, number: u64) -> Batch {
     for row in 0..ROWS {
         let length = LENGTH - generator.below(6) as usize;
         batch.lengths.push(length as u32);
-        batch.push_runs(&[length as u32]);
+        batch.push_runs(&[length as u32], 0);
         let token = 4 + generator.below(VOCABULARY - 4);
         for place in 0..LENGTH {
             let masked = place < length && generator.below(4) == 0;
@@ -336,6 +336,7 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         pad,
         unk: None,
         reserved: vec![0, 1, 2, 3],
+        sentinels: Vec::new(),
     };
     for (name, norm, pad) in [
         ("pre", Norm::Pre, Some(0)),

@@ -9,7 +9,7 @@ use super::cut::{CutBatch, Frame, RowBuffer};
 use crate::base::error::{Error, Result};
 use crate::columnar::Projection;
 use crate::config::train::ValidationConfig;
-use crate::config::{RowLayout, RowsConfig, Strategy};
+use crate::config::{RowLayout, RowsConfig};
 use crate::shard::ShardSet;
 use crate::tokenizer::{self, Role};
 
@@ -127,15 +127,15 @@ impl Corpus {
         Ok(buffer)
     }
 
-    /// Refuses a strategy whose units the shards do not have.
-    pub fn check_units(&self, strategy: Strategy) -> Result<()> {
-        if strategy != Strategy::Pmi || self.shards.has_units() {
+    /// Refuses shards without the units of a masking vocabulary.
+    pub fn check_units(&self) -> Result<()> {
+        if self.shards.has_units() {
             return Ok(());
         }
         Err(Error::mismatch(
             self.shards.artefact().path.display().to_string(),
             "shards without masking units",
-            "shards with units, for masking.strategy pmi",
+            "shards with units, for strategy pmi",
             "write them with `cloze shard TOKENS --vocabulary FILE`, or mask whole words: \
              strategy = \"word\"",
         ))

@@ -8,6 +8,7 @@
 //! * [`cut`]: documents of one record batch cut into rows (spec 10); [`best_fit`]: which
 //!   of them share a row in the layout of that name.
 //! * [`order`]: the order of an epoch, computed and not stored.
+//! * [`masks`]: masked rows put into batches, in each layout.
 //! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
 //!   puts a thread around it.
 //! * [`mod@validation`]: the rows held out, with masks of their own.
@@ -17,6 +18,7 @@ pub mod batch;
 pub mod best_fit;
 pub mod corpus;
 pub mod cut;
+pub mod masks;
 pub mod order;
 pub mod reader;
 pub mod stream;

@@ -6,13 +6,12 @@
 
 use super::corpus::Corpus;
 use super::cut::{CutBatch, RowBuffer};
+use super::masks::BatchMasker;
 use super::order::{Epoch, rows_below};
 use super::{Batch, Position};
 use crate::base::error::Result;
 use crate::base::generator::Key;
-use crate::columnar::Projection;
-use crate::config::MaskingConfig;
-use crate::masking::{InPlace, Masker, Workspace};
+use crate::masking::{Masker, Stamp};
 use std::sync::Arc;
 
 /// Tokens whose rows are permuted together, unless said otherwise.
@@ -25,6 +24,9 @@ pub struct Order {
     pub seed: u64,
     /// Rows of a batch, before copies.
     pub batch_rows: usize,
+    /// Rows of an optimiser step, before copies: rates that move by step, and those
+    /// drawn over the rows of a step, go by it.
+    pub step_rows: u32,
     /// Only the first so many rows of the corpus are read.
     pub training: u64,
     /// Tokens whose rows are permuted together; [`WINDOW_TOKENS`] as a rule.
@@ -60,15 +62,15 @@ struct Part {
 }
 
 impl Reader {
-    /// A reader of `corpus` that goes on at `position`. Refuses what
-    /// [`Masker::new`] refuses, and PMI units of shards that have none.
+    /// A reader of `corpus` that goes on at `position`. Refuses PMI units of shards
+    /// that have none.
     pub fn new(
         corpus: Arc<Corpus>,
-        masking: &MaskingConfig,
+        masker: Masker,
         order: Order,
         position: Position,
     ) -> Result<Self> {
-        let masks = BatchMasker::new(&corpus, masking)?;
+        let masks = BatchMasker::new(&corpus, masker)?;
         let epoch = epoch(&corpus, &order, position.epoch);
         Ok(Self {
             corpus,
@@ -84,6 +86,7 @@ impl Reader {
     /// The next batch.
     pub fn read(&mut self) -> Result<Batch> {
         let mut batch = self.masks.begin(self.order.batch_rows);
+        batch.step = self.stamp().step;
         for _ in 0..self.order.batch_rows {
             let sample = self.next_row()?;
             let key = Key {
@@ -92,11 +95,24 @@ impl Reader {
                 sample,
                 copy: 0,
             };
-            self.masks.push(&self.row, key, &mut batch);
+            let stamp = self.stamp();
+            self.masks.push(&self.row, key, stamp, &mut batch);
             self.advance();
         }
+        self.masks.finish(&mut batch);
         batch.after = self.position;
         Ok(batch)
+    }
+
+    /// Where the row at the position stands in the training.
+    fn stamp(&self) -> Stamp {
+        let rows = u64::from(self.order.step_rows.max(1));
+        let read = self.position.epoch * self.epoch.rows() + self.position.row;
+        Stamp {
+            step: read / rows,
+            place: (read % rows) as u32,
+            rows: rows as u32,
+        }
     }
 
     /// Puts the row at the position into `self.row`; its canonical number.
@@ -159,66 +175,4 @@ fn epoch(corpus: &Corpus, order: &Order, epoch: u64) -> Epoch {
         order.seed,
         epoch,
     )
-}
-
-/// Puts masked rows into batches.
-pub struct BatchMasker {
-    masker: Masker,
-    work: Workspace,
-    length: usize,
-    pad: u32,
-}
-
-impl BatchMasker {
-    /// The masks of `masking` on rows of `corpus`.
-    pub fn new(corpus: &Corpus, masking: &MaskingConfig) -> Result<Self> {
-        corpus.check_units(masking.strategy)?;
-        let special = corpus.shards().special_tokens()?;
-        Ok(Self {
-            masker: Masker::new(masking, corpus.vocabulary(), special)?,
-            work: Workspace::new(),
-            length: corpus.frame().length,
-            pad: corpus.frame().pad,
-        })
-    }
-
-    /// The planes that the masks need.
-    pub fn projection(&self) -> Projection {
-        Projection {
-            tokens: true,
-            word_start: self.masker.needs_words(),
-            span_start: self.masker.needs_units(),
-        }
-    }
-
-    /// An empty batch with room for `rows` rows and their copies.
-    pub fn begin(&self, rows: usize) -> Batch {
-        let rows = rows * self.masker.copies() as usize;
-        Batch {
-            length: self.length,
-            input: Vec::with_capacity(rows * self.length),
-            lengths: Vec::with_capacity(rows),
-            cu_seqlens: vec![0],
-            ..Batch::default()
-        }
-    }
-
-    /// Appends all copies of the row in `buffer`, one after the other.
-    pub fn push(&mut self, buffer: &RowBuffer, key: Key, batch: &mut Batch) {
-        let row = &buffer.row();
-        self.masker.select(row, key, &mut self.work);
-        for copy in 0..self.masker.copies() {
-            let mut out = InPlace {
-                input: &mut batch.input,
-                predicted: &mut batch.predicted,
-                labels: &mut batch.labels,
-            };
-            let realised = self.masker.write(row, key, copy, &mut self.work, &mut out);
-            batch.realised.add(&realised);
-            batch.rows += 1;
-            batch.lengths.push(row.len() as u32);
-            batch.push_runs(buffer.ends());
-            batch.input.resize(batch.rows * self.length, self.pad);
-        }
-    }
 }

@@ -6,7 +6,7 @@ use super::corpus::Corpus;
 use super::reader::{Order, Reader};
 use super::{Batch, Position};
 use crate::base::error::{Error, Result};
-use crate::config::MaskingConfig;
+use crate::masking::Masker;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -26,11 +26,11 @@ impl Stream {
     /// refused.
     pub fn open(
         corpus: Arc<Corpus>,
-        masking: &MaskingConfig,
+        masker: Masker,
         order: Order,
         position: Position,
     ) -> Result<Self> {
-        let mut reader = Reader::new(corpus, masking, order, position)?;
+        let mut reader = Reader::new(corpus, masker, order, position)?;
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new()
             .name("batches".into())

@@ -11,6 +11,7 @@ use crate::columnar::DocumentWriter;
 use crate::columnar::writer::Layout;
 use crate::config::train::ValidationConfig;
 use crate::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
+use crate::masking::{Masker, TokenTable};
 use crate::shard::ShardSet;
 use crate::storage::manifest::{FORMAT, FileRecord};
 use crate::storage::{ArtefactKind, Manifest, TokenizerRecord};
@@ -101,6 +102,7 @@ fn write(folder: &Path, shards: &[Vec<Doc>], units: bool) {
                 sep: Some(SEP),
                 mask: Some(4),
                 reserved: vec![0, 1, 2, 3, 4],
+                sentinels: Vec::new(),
             },
             tokenizer_path: "library".into(),
         }),
@@ -132,10 +134,16 @@ fn corpus(layout: RowLayout, length: u32, units: bool) -> Written {
     }
 }
 
+fn masks(corpus: &Corpus, config: &MaskingConfig) -> Masker {
+    let special = corpus.shards().special_tokens().unwrap();
+    Masker::new(config, &TokenTable::new(corpus.vocabulary(), special)).unwrap()
+}
+
 fn order(training: u64) -> Order {
     Order {
         seed: 9,
         batch_rows: 4,
+        step_rows: 4,
         training,
         window_tokens: 1000,
     }
@@ -212,7 +220,7 @@ fn document_rows_hold_one_document_each() {
 fn two_epochs(corpus: &Arc<Corpus>, masking: &MaskingConfig, training: u64) -> Vec<Batch> {
     let mut stream = Stream::open(
         corpus.clone(),
-        masking,
+        masks(corpus, masking),
         order(training),
         Position::default(),
     )
@@ -266,15 +274,21 @@ fn reading_on_from_any_position_gives_the_same_batches() {
     let written = corpus(RowLayout::Packed, 16, true);
     let masking = MaskingConfig {
         strategy: Strategy::Pmi,
-        corruption_rate: 0.2,
-        prediction_rate: Some(0.4),
+        corruption_rate: 0.2.into(),
+        prediction_rate: Some(0.4.into()),
         ..MaskingConfig::default()
     };
     let batches = two_epochs(&written.corpus, &masking, written.corpus.rows() - 3);
     for start in (1..batches.len() - 2).step_by(5) {
         let order = order(written.corpus.rows() - 3);
         let at = batches[start - 1].after;
-        let mut stream = Stream::open(written.corpus.clone(), &masking, order, at).unwrap();
+        let mut stream = Stream::open(
+            written.corpus.clone(),
+            masks(&written.corpus, &masking),
+            order,
+            at,
+        )
+        .unwrap();
         for batch in &batches[start..start + 2] {
             assert_eq!(&stream.read().unwrap(), batch);
         }
@@ -292,8 +306,13 @@ fn a_mask_depends_on_seed_epoch_and_row_alone() {
             ..order(rows)
         };
         let masking = MaskingConfig::default();
-        let mut reader =
-            Reader::new(written.corpus.clone(), &masking, order, Position::default()).unwrap();
+        let mut reader = Reader::new(
+            written.corpus.clone(),
+            masks(&written.corpus, &masking),
+            order,
+            Position::default(),
+        )
+        .unwrap();
         let mut inputs = BTreeSet::new();
         let mut seen = 0;
         while seen < rows as usize {
@@ -311,8 +330,8 @@ fn a_mask_depends_on_seed_epoch_and_row_alone() {
 fn copies_of_a_row_stand_together_and_rows_are_padded() {
     let written = corpus(RowLayout::Document, 32, false);
     let masking = MaskingConfig {
-        corruption_rate: 0.2,
-        prediction_rate: Some(0.4),
+        corruption_rate: 0.2.into(),
+        prediction_rate: Some(0.4.into()),
         ..MaskingConfig::default()
     };
     for batch in two_epochs(&written.corpus, &masking, written.corpus.rows()) {
@@ -388,7 +407,12 @@ fn units_asked_of_shards_without_them_are_refused() {
         strategy: Strategy::Pmi,
         ..MaskingConfig::default()
     };
-    let refused = Stream::open(written.corpus, &masking, order(10), Position::default());
+    let refused = Stream::open(
+        written.corpus.clone(),
+        masks(&written.corpus, &masking),
+        order(10),
+        Position::default(),
+    );
     let message = refused.err().unwrap().to_string();
     assert!(message.contains("--vocabulary"), "{message}");
 }
@@ -422,7 +446,7 @@ fn a_stream_that_is_dropped_or_meets_damage_ends_cleanly() {
     let open = || {
         Stream::open(
             written.corpus.clone(),
-            &masking,
+            masks(&written.corpus, &masking),
             order(50),
             Position::default(),
         )
@@ -441,7 +465,13 @@ fn a_stream_that_is_dropped_or_meets_damage_ends_cleanly() {
     std::fs::write(&path, bytes).unwrap();
     let shards = ShardSet::open(folder.path()).unwrap();
     let corpus = Arc::new(Corpus::open(shards, &RowsConfig::default()).unwrap());
-    let mut stream = Stream::open(corpus, &masking, order(10), Position::default()).unwrap();
+    let mut stream = Stream::open(
+        corpus.clone(),
+        masks(&corpus, &masking),
+        order(10),
+        Position::default(),
+    )
+    .unwrap();
     let message = loop {
         if let Err(error) = stream.read() {
             break error.to_string();

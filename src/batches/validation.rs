@@ -4,11 +4,12 @@
 use super::Batch;
 use super::corpus::{Corpus, Split};
 use super::cut::RowBuffer;
-use super::reader::BatchMasker;
+use super::masks::BatchMasker;
 use crate::base::error::Result;
 use crate::base::generator::Key;
 use crate::config::MaskingConfig;
 use crate::config::train::ValidationConfig;
+use crate::masking::{Masker, Stamp, TokenTable};
 
 /// The validation batches of `batch_rows` rows each, the last one shorter. Of more
 /// than `max_rows` rows held out, that many are taken, evenly: row ⌊i · held out /
@@ -21,10 +22,11 @@ pub fn validation(
     batch_rows: usize,
 ) -> Result<Vec<Batch>> {
     let masking = MaskingConfig {
-        corruption_rate: config.rate,
+        corruption_rate: config.rate.into(),
         ..MaskingConfig::default()
     };
-    let mut masks = BatchMasker::new(corpus, &masking)?;
+    let tokens = TokenTable::new(corpus.vocabulary(), corpus.shards().special_tokens()?);
+    let mut masks = BatchMasker::new(corpus, Masker::new(&masking, &tokens)?)?;
     let count = split.held_out.min(config.max_rows);
     let mut batches: Vec<Batch> = Vec::new();
     let mut open = None;
@@ -53,7 +55,7 @@ pub fn validation(
                 sample: row,
                 copy: 0,
             };
-            masks.push(&buffer, key, batch);
+            masks.push(&buffer, key, Stamp::default(), batch);
         }
     }
     Ok(batches)

@@ -40,12 +40,7 @@ pub fn fill<T: JsonSchema>(matches: &ArgMatches, table: &mut toml::Table) -> Res
         }
         let typed: Vec<&String> = typed.collect();
         let value = if kind(&key.schema) == Some("array") {
-            toml::Value::Array(
-                typed
-                    .iter()
-                    .map(|text| scalar(&Value::Null, text))
-                    .collect(),
-            )
+            toml::Value::Array(typed.iter().map(|text| element(text)).collect())
         } else {
             scalar(&key.schema, typed[typed.len() - 1])
         };
@@ -92,6 +87,18 @@ fn scalar(schema: &Value, text: &str) -> toml::Value {
         .unwrap_or_else(string)
 }
 
+/// One value of a list; an inline table where it is written as one.
+fn element(text: &str) -> toml::Value {
+    let typed = text.trim();
+    if typed.starts_with('{')
+        && let Ok(mut table) = format!("value = {typed}").parse::<toml::Table>()
+        && let Some(value) = table.remove("value")
+    {
+        return value;
+    }
+    scalar(&Value::Null, text)
+}
+
 fn flag(key: &Key) -> Arg {
     let long = key.path.replace('_', "-");
     let last = key.path.rsplit('.').next().unwrap_or_default();
@@ -127,6 +134,9 @@ fn flag(key: &Key) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .value_parser(["true", "false"]),
+        Some("array") if key.schema.pointer("/items/$ref").is_some() => {
+            arg.action(ArgAction::Append).value_name("{KEY = VALUE, …}")
+        }
         Some("array") => arg.action(ArgAction::Append).value_delimiter(','),
         _ => arg.allow_negative_numbers(true),
     }
@@ -234,7 +244,23 @@ mod tests {
             "--masking.prediction-rate=0.4",
         ])
         .unwrap();
-        assert_eq!(train.masking.copies(), 2);
+        assert_eq!(train.masking.most_copies(), 2);
+        let train: TrainConfig = parse(&[
+            "x",
+            "--masking.corruption-rate",
+            "linear(0.3, 0.15)",
+            "--masking.mixture",
+            "{ weight = 2, strategy = \"word\" }",
+            "--masking.mixture",
+            "{ strategy = \"span\", mean_span_length = 5 }",
+        ])
+        .unwrap();
+        assert_eq!(
+            train.masking.corruption_rate.to_string(),
+            "linear(0.3, 0.15)"
+        );
+        assert_eq!(train.masking.mixture.len(), 2);
+        assert_eq!(train.masking.mixture[1].masking.mean_span_length, 5.0);
         let vocabulary: VocabularyConfig =
             parse(&["x", "--shares", "0.5,0.5", "--import", "list.txt"]).unwrap();
         assert_eq!(vocabulary.shares, [0.5, 0.5]);

@@ -612,7 +612,9 @@ fn component(
         return Err(place("not a table".into()));
     };
     if let Some(key) = OF_THE_WHOLE.iter().find(|&&key| typed.contains_key(key)) {
-        return Err(place(format!("{key} holds for the whole mixture: set it outside")));
+        return Err(place(format!(
+            "{key} holds for the whole mixture: set it outside"
+        )));
     }
     let weight = typed.remove("weight").unwrap_or(Value::from(1.0));
     let weight = weight
@@ -785,20 +787,50 @@ mod tests {
     fn what_is_wrong_is_named_and_explained() {
         for (typed, part) in [
             (json!({"corruption_rate": 1.2}), "masking.corruption_rate"),
-            (json!({"corruption_rate": "lienar(1, 0)"}), "corruption_rate"),
+            (
+                json!({"corruption_rate": "lienar(1, 0)"}),
+                "corruption_rate",
+            ),
             (json!({"mask_share": 0.8}), "found 0.8, expected 1"),
             (json!({"strategy": "words"}), "strategy: unknown variant"),
             (json!({"preset": "bart"}), "preset: unknown variant"),
-            (json!({"corruption_rate": 0, "prediction_rate": 0.1}), "same_share = 1"),
-            (json!({"layout": "sentinel", "mask_share": 0.8, "same_share": 0.2}), "sentinel"),
-            (json!({"strategy": "span", "token_weights": "w.tsv"}), "token_weights"),
-            (json!({"token_weights": "w.tsv", "overshoot": "skip"}), "overshoot"),
-            (json!({"mixture": [{"weight": 0}]}), "masking.mixture[0].weight"),
-            (json!({"mixture": [{"corruption_rate": 2}]}), "masking.mixture[0].corruption_rate"),
-            (json!({"mixture": [{"layout": "removed"}]}), "set it outside"),
+            (
+                json!({"corruption_rate": 0, "prediction_rate": 0.1}),
+                "same_share = 1",
+            ),
+            (
+                json!({"layout": "sentinel", "mask_share": 0.8, "same_share": 0.2}),
+                "sentinel",
+            ),
+            (
+                json!({"strategy": "span", "token_weights": "w.tsv"}),
+                "token_weights",
+            ),
+            (
+                json!({"token_weights": "w.tsv", "overshoot": "skip"}),
+                "overshoot",
+            ),
+            (
+                json!({"mixture": [{"weight": 0}]}),
+                "masking.mixture[0].weight",
+            ),
+            (
+                json!({"mixture": [{"corruption_rate": 2}]}),
+                "masking.mixture[0].corruption_rate",
+            ),
+            (
+                json!({"mixture": [{"layout": "removed"}]}),
+                "set it outside",
+            ),
             (json!({"mixture": [{"preset": "ul2"}]}), "a mixture itself"),
-            (json!({"mixture": [{}, {"preset": "llada"}]}), "loss weights"),
-            (json!({"mixture": [{"budget": "fare"}]}), "mixture[0]: budget"),
+            (
+                json!({"mixture": [{}, {"preset": "llada"}]}),
+                "loss weights",
+            ),
+            (
+                json!({"mixture": [{"budget": "fare"}]}),
+                "mixture[0]: budget",
+            ),
             (json!({"span_p": 0}), "masking.span_p"),
         ] {
             let message = refused(typed.clone());
@@ -844,7 +876,13 @@ mod tests {
         let message = config.check_rows(65).unwrap_err().to_string();
         assert!(message.contains("masking.mean_span_length"), "{message}");
         let config = read(json!({"strategy": "geometric"}));
-        assert!(config.check_rows(11).unwrap_err().to_string().contains("max_span_words"));
+        assert!(
+            config
+                .check_rows(11)
+                .unwrap_err()
+                .to_string()
+                .contains("max_span_words")
+        );
         assert!(read(json!({"preset": "ul2"})).check_rows(64).is_err());
     }
 

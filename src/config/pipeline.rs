@@ -119,7 +119,12 @@ impl PipelineConfig {
         }
         if let Some(train) = &self.train {
             train.check()?;
-            if train.masking.strategy == Strategy::Pmi && self.vocabulary.is_none() {
+            if train
+                .masking
+                .components()
+                .any(|one| one.strategy == Strategy::Pmi)
+                && self.vocabulary.is_none()
+            {
                 return Err(Error::usage(
                     "train.masking.strategy",
                     "pmi without a masking vocabulary",

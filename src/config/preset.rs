@@ -209,6 +209,10 @@ mod tests {
         let read: MaskingConfig = serde_json::from_value(typed).unwrap();
         assert_eq!(read.layout, Layout::Removed);
         assert_eq!(read.mixture.len(), 7);
-        assert!(read.mixture.iter().all(|one| one.masking.layout == Layout::Removed));
+        assert!(
+            read.mixture
+                .iter()
+                .all(|one| one.masking.layout == Layout::Removed)
+        );
     }
 }

@@ -91,11 +91,9 @@ impl Rate {
         match self {
             Self::Constant(rate) => (*rate, *rate),
             Self::Linear { from, to } | Self::Cosine { from, to } => (from.min(*to), from.max(*to)),
-            Self::Piecewise(pieces) => pieces
-                .iter()
-                .fold((1.0, 0.0), |(low, high), &(_, rate)| {
-                    (rate.min(low), rate.max(high))
-                }),
+            Self::Piecewise(pieces) => pieces.iter().fold((1.0, 0.0), |(low, high), &(_, rate)| {
+                (rate.min(low), rate.max(high))
+            }),
             Self::Uniform { low, high } => (*low, *high),
             Self::Diffusion { epsilon } | Self::Antithetic { epsilon } => (*epsilon, 1.0),
         }
@@ -339,7 +337,14 @@ mod tests {
             assert_eq!(serde_json::from_value::<Rate>(json).unwrap(), rate(text));
         }
         assert_eq!(rate(" linear( 0.3,0.15 ) "), rate("linear(0.3, 0.15)"));
-        for text in ["", "linear", "linear(0.3)", "linear(a, b)", "piecewise(1)", "x(1)"] {
+        for text in [
+            "",
+            "linear",
+            "linear(0.3)",
+            "linear(a, b)",
+            "piecewise(1)",
+            "x(1)",
+        ] {
             let message = text.parse::<Rate>().unwrap_err();
             assert!(message.contains("linear(0.3, 0.15)"), "{message}");
         }
@@ -390,7 +395,10 @@ mod tests {
             "piecewise(0: 0.1, 0: 0.2)",
         ] {
             let message = rate(text).check("masking.corruption_rate").unwrap_err();
-            assert!(message.to_string().starts_with("masking.corruption_rate"), "{message}");
+            assert!(
+                message.to_string().starts_with("masking.corruption_rate"),
+                "{message}"
+            );
         }
     }
 }

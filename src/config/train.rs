@@ -1,6 +1,6 @@
 //! Keys of `cloze train`.
 
-use super::{MaskingConfig, ModelConfig, RowsConfig};
+use super::{Layout, MaskingConfig, ModelConfig, RowsConfig};
 use crate::base::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,15 @@ impl TrainConfig {
         self.model.check()?;
         self.rows.check()?;
         self.masking.check()?;
+        self.masking.check_rows(self.rows.length)?;
+        if self.masking.layout != Layout::InPlace {
+            return Err(Error::usage(
+                "train.masking.layout",
+                "rows that do not keep their length, for a model that is an encoder alone",
+                "in_place",
+                "take removed and sentinel rows from the Python loader, for a model with a decoder",
+            ));
+        }
         for (key, value) in [
             ("train.steps", self.steps),
             ("train.batch_size", self.batch_size.into()),

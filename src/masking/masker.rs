@@ -23,8 +23,6 @@ pub struct Masker {
     ways: Vec<Rules>,
     /// Share of rows that the first 1, 2, … components mask; empty without a mixture.
     up_to: Vec<f64>,
-    /// Whether a row draws anything as a whole.
-    draws_rates: bool,
     weighted: bool,
     layout: Layout,
     sentinels: Vec<TokenId>,
@@ -91,12 +89,27 @@ pub struct Removed<'a> {
 pub struct Sentinels<'a> {
     /// Ids with one sentinel for each run.
     pub input: &'a mut Vec<TokenId>,
-    /// Sentinel, its tokens, sentinel, its tokens, …, and the token that closes a row.
+    /// The place of each of them in the row as it was, of a sentinel that of the first
+    /// token it stands for.
+    pub places: &'a mut Vec<u32>,
+    /// Sentinel, its tokens, sentinel, its tokens, …, and the token that closes a row;
+    /// nothing where nothing was selected.
     pub target: &'a mut Vec<TokenId>,
-    /// Positions in `target` of the tokens of text that carry a label, ascending.
+    /// Positions in `target` that carry a label, ascending: all but tokens of the text
+    /// that m_pred below m_corr leaves without one.
     pub predicted: &'a mut Vec<u32>,
     /// The id at each of them.
     pub labels: &'a mut Vec<TokenId>,
+}
+
+impl Sentinels<'_> {
+    fn push_target(&mut self, id: TokenId, labelled: bool) {
+        if labelled {
+            self.predicted.push(self.target.len() as u32);
+            self.labels.push(id);
+        }
+        self.target.push(id);
+    }
 }
 
 impl Masker {
@@ -133,7 +146,6 @@ impl Masker {
                     sum / all
                 })
                 .collect(),
-            draws_rates: ways.len() > 1 || ways.iter().any(Rules::draws_rates),
             weighted: ways.iter().any(Rules::is_weighted),
             ways,
             layout: config.layout,
@@ -254,29 +266,36 @@ impl Masker {
         work.ids = ids;
         realised.without_sentinel += u64::from(beyond);
 
+        if work.count == 0 {
+            out.input.extend_from_slice(row.ids);
+            out.places.extend(0..row.len() as u32);
+            return realised;
+        }
         let words = work.maskable.len();
         let is_set = |plane: &[u64], place: usize| plane[place / 64] >> (place % 64) & 1 == 1;
-        let selected = &work.selected[copy as usize * words..];
+        let selected = &work.selected[copy as usize * words..][..words];
         let mut sentinels = self.sentinels.iter();
         let mut inside = false;
         for (place, &id) in row.ids.iter().enumerate() {
-            if work.count == 0 || !is_set(selected, place) {
+            if !is_set(selected, place) {
                 out.input.push(id);
+                out.places.push(place as u32);
                 inside = false;
                 continue;
             }
             if !inside && let Some(&sentinel) = sentinels.next() {
                 out.input.push(sentinel);
-                out.target.push(sentinel);
+                out.places.push(place as u32);
+                out.push_target(sentinel, true);
             }
             inside = true;
-            if is_set(&work.choice.labelled, place) {
-                out.predicted.push(out.target.len() as u32);
-                out.labels.push(id);
-            }
-            out.target.push(id);
+            out.push_target(id, is_set(&work.choice.labelled, place));
         }
-        out.target.extend(self.end);
+        if let Some(end) = self.end
+            && bits::count(selected) > 0
+        {
+            out.push_target(end, true);
+        }
         realised
     }
 

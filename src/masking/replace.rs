@@ -2,9 +2,9 @@
 //! [`crate::masking`].
 
 use super::Realised;
+use super::TokenTable;
 use crate::base::error::{Error, Result};
 use crate::base::generator::Generator;
-use super::TokenTable;
 use crate::base::token::TokenId;
 use crate::config::{Layout, MaskingConfig, RandomIds};
 

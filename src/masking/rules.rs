@@ -70,18 +70,12 @@ impl Rules {
 
     /// Whether it looks at `word_start` of a row.
     pub fn needs_words(&self) -> bool {
-        self.strategy.is_of_words()
-            || self.level == Level::Word && !self.replacement.only_masks()
+        self.strategy.is_of_words() || self.level == Level::Word && !self.replacement.only_masks()
     }
 
     /// Whether it looks at `unit_start` of a row.
     pub fn needs_units(&self) -> bool {
         self.strategy == Strategy::Pmi
-    }
-
-    /// Whether its rates are drawn for each row.
-    pub fn draws_rates(&self) -> bool {
-        self.corruption.is_drawn() || self.prediction.as_ref().is_some_and(Rate::is_drawn)
     }
 
     /// Whether labels weigh 1/m_pred in the loss.

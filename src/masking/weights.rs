@@ -49,7 +49,9 @@ impl Weighted {
         draws: &mut Generator,
         planes: &mut Planes<'_>,
     ) {
-        let positions: usize = (0..units.count()).map(|unit| units.len(unit) as usize).sum();
+        let positions: usize = (0..units.count())
+            .map(|unit| units.len(unit) as usize)
+            .sum();
         self.chances.clear();
         self.chances.extend((0..units.count()).map(|unit| {
             let positions = units.positions(unit);
@@ -180,7 +182,11 @@ fn spread(units: &Units, budget: f64, weights: &mut [f64]) {
         if more == 0.0 {
             let scale = if rest > 0.0 { scale } else { 0.0 };
             for weight in weights.iter_mut() {
-                *weight = if weight.is_finite() { *weight * scale } else { 1.0 };
+                *weight = if weight.is_finite() {
+                    *weight * scale
+                } else {
+                    1.0
+                };
             }
             return;
         }

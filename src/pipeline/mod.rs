@@ -3,6 +3,7 @@
 
 pub mod count;
 pub mod inspect;
+pub mod masks;
 pub mod preview;
 pub mod run;
 pub mod shard;

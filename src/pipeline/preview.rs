@@ -11,13 +11,14 @@ mod tests;
 
 use crate::base::error::{Error, Result};
 use crate::base::generator::Key;
-use crate::base::token::{SpecialTokens, TokenId, TokenSlice};
+use crate::base::token::{TokenId, TokenSlice};
 use crate::batches::corpus::Corpus;
 use crate::batches::cut::{Frame, RowBuffer};
 use crate::columnar::Document;
 use crate::config::pipeline::PreviewConfig;
-use crate::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
-use crate::masking::{InPlace, Masker, Realised, Workspace};
+use crate::config::{MaskingConfig, Rate, RowLayout, RowsConfig, Strategy};
+use crate::masking::{InPlace, Masker, Realised, Stamp, Workspace};
+use crate::pipeline::masks;
 use crate::shard::ShardSet;
 use crate::tokenizer::{Encoded, Role, Tokenizer, read_written};
 use serde::Serialize;
@@ -33,7 +34,7 @@ pub struct Request {
     /// Tokens in a row, special tokens included.
     pub length: u32,
     /// m_corr and m_pred of each block, top to bottom.
-    pub rates: Vec<(f64, Option<f64>)>,
+    pub rates: Vec<(Rate, Option<Rate>)>,
     /// Left to right; none stands for uniform, span, and pmi where there are units,
     /// word where there are none.
     pub strategies: Vec<Strategy>,
@@ -103,9 +104,15 @@ impl Request {
     /// What `cloze run` shows: the configured rates with everything else as in the
     /// training, and the training's own rates where they are not among them.
     pub fn of_pipeline(shown: &PreviewConfig, training: &MaskingConfig, seed: u64) -> Self {
-        let mut rates: Vec<(f64, Option<f64>)> =
-            shown.rates.iter().map(|&rate| (rate, None)).collect();
-        let own = (training.corruption_rate, training.prediction_rate);
+        let mut rates: Vec<(Rate, Option<Rate>)> = shown
+            .rates
+            .iter()
+            .map(|&rate| (rate.into(), None))
+            .collect();
+        let own = (
+            training.corruption_rate.clone(),
+            training.prediction_rate.clone(),
+        );
         if !rates.contains(&own) {
             rates.push(own);
         }
@@ -137,10 +144,10 @@ impl Request {
             .flat_map(|rates| strategies.iter().map(move |strategy| (rates, strategy)));
         pairs
             .map(
-                |(&(corruption_rate, prediction_rate), &strategy)| MaskingConfig {
+                |((corruption_rate, prediction_rate), &strategy)| MaskingConfig {
                     strategy,
-                    corruption_rate,
-                    prediction_rate,
+                    corruption_rate: corruption_rate.clone(),
+                    prediction_rate: prediction_rate.clone(),
                     ..self.masking.clone()
                 },
             )
@@ -161,7 +168,9 @@ pub fn of_shards(request: &Request, folder: &Path) -> Result<Preview> {
     let tokenizer = read_written(corpus.shards().artefact().folder(), record)?;
     let configurations = request.configurations(corpus.shards().has_units());
     for config in &configurations {
-        corpus.check_units(config.strategy)?;
+        if config.strategy == Strategy::Pmi {
+            corpus.check_units()?;
+        }
     }
     let shower = Shower::new(request, &tokenizer, &configurations)?;
     let mut rows = Vec::new();
@@ -277,11 +286,9 @@ impl<'a> Shower<'a> {
         tokenizer: &'a Tokenizer,
         configurations: &'a [MaskingConfig],
     ) -> Result<Self> {
-        let special: &SpecialTokens = tokenizer.special();
-        let size = tokenizer.vocabulary_size();
         let maskers = configurations
             .iter()
-            .map(|config| Ok((config, Masker::new(config, size, special)?)))
+            .map(|config| Ok((config, masks::masker(config, tokenizer, None)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
             request,
@@ -302,8 +309,8 @@ impl<'a> Shower<'a> {
             .iter()
             .map(|(config, masker)| ShownMask {
                 strategy: config.strategy,
-                corruption_rate: config.corruption_rate,
-                prediction_rate: config.prediction(),
+                corruption_rate: config.corruption_rate.mean(1),
+                prediction_rate: config.prediction().mean(1),
                 copies: self.copies(masker, number, buffer, &mut work),
             })
             .collect();
@@ -331,8 +338,8 @@ impl<'a> Shower<'a> {
             sample: number,
             copy: 0,
         };
-        masker.select(&row, key, work);
-        (0..masker.copies())
+        let drawn = masker.select(&row, key, Stamp::default(), work);
+        (0..drawn.copies)
             .map(|copy| {
                 let (mut input, mut predicted, mut labels) = (Vec::new(), Vec::new(), Vec::new());
                 let mut out = InPlace {

@@ -7,6 +7,7 @@
 use crate::base::error::{Error, Result};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
 use crate::config::{InitialBias, MaskingConfig, TrainConfig};
+use crate::pipeline::masks;
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::progress::short;
 use crate::shard::ShardSet;
@@ -45,7 +46,8 @@ pub fn train(
         train: config,
         seed: options.seed,
     };
-    let inputs = vec![set.artefact().as_input()];
+    let mut inputs = vec![set.artefact().as_input()];
+    inputs.extend(masks::inputs(&config.masking)?);
     let mut frame = Frame::new(ArtefactKind::Run, output, &configuration, inputs, options)?;
     if let Standing::Done(manifest) = frame.standing(options)? {
         options.progress.note("train", "done before");
@@ -79,16 +81,20 @@ pub fn train(
         threads: options.threads,
         stop: &options.stop,
     };
+    let counts = masks::needs_counts(&config.masking).then_some(&entropy.counts[..]);
+    let masking = config.masking.clone().with_steps(config.steps);
+    let masker = masks::masker(&masking, &tokenizer, counts)?;
     let order = Order {
         seed: options.seed,
         batch_rows: pass_rows,
+        step_rows: config.batch_size,
         training: split.training,
         window_tokens: reader::WINDOW_TOKENS,
     };
     let outcome = train_model(
         run,
         |position| {
-            let mut stream = Stream::open(corpus.clone(), &config.masking, order, position)?;
+            let mut stream = Stream::open(corpus.clone(), masker, order, position)?;
             let mut warned = false;
             Ok(move || {
                 let batch = stream.read()?;
@@ -156,9 +162,14 @@ fn finish(
             tokens: None,
         });
     }
-    let rows = config.steps * u64::from(config.batch_size * config.masking.copies());
+    let rows = config.steps as f64
+        * f64::from(config.batch_size)
+        * config.masking.mean_copies(config.steps);
     frame.total("steps", config.steps);
-    frame.total("tokens_trained", rows * u64::from(config.rows.length));
+    frame.total(
+        "tokens_trained",
+        (rows * f64::from(config.rows.length)) as u64,
+    );
     frame.total("unigram_entropy", entropy.entropy);
     if let Some(last) = outcome.last {
         frame.total("validation_loss", last.loss);
@@ -179,7 +190,10 @@ fn capped(masking: &MaskingConfig, realised: &Realised) -> String {
         masking.max_predictions.unwrap_or_default(),
         realised.capped,
         100.0 * realised.predicted as f64 / realised.maskable.max(1) as f64,
-        100.0 * masking.prediction()
+        100.0
+            * masking
+                .prediction()
+                .mean(masking.schedule_steps.unwrap_or(1))
     )
 }
 
@@ -197,7 +211,7 @@ fn tell(config: &TrainConfig, options: &StageOptions, event: &Event) {
         Event::Resumed(step) => format!("goes on from step {step}"),
         Event::Trained(line) => {
             let step_tokens = f64::from(config.batch_size)
-                * f64::from(config.masking.copies())
+                * config.masking.mean_copies(config.steps)
                 * f64::from(config.rows.length);
             let left = (config.steps - line.step) as f64 * step_tokens / line.tokens_per_second;
             format!(

@@ -65,8 +65,12 @@ impl<T: Real> Model<T> {
         noise: Noise,
         gradients: &mut Parameters<T>,
     ) -> Result<Tally> {
+        let mut tally = Tally {
+            over: over(batch),
+            ..Tally::default()
+        };
         if batch.labels.is_empty() {
-            return Ok(Tally::default());
+            return Ok(tally);
         }
         let tokens = self.tokens(batch, noise.first_row)?;
         let pass = Pass {
@@ -77,7 +81,8 @@ impl<T: Real> Model<T> {
         let mut tapes = Vec::with_capacity(self.parameters.layers.len());
         let (x, embedded) = pass.embed();
         let hidden = pass.encode(x, |tape| tapes.push(tape))?;
-        let (tally, d_hidden) = pass.head(hidden, &batch.labels, gradients)?;
+        let (found, d_hidden) = pass.head(hidden, &batch.labels, gradients)?;
+        tally.add(&found);
         let mut d = d_hidden;
         for (index, tape) in tapes.into_iter().enumerate().rev() {
             d = pass.layer_backward(index, tape, d, &mut gradients.layers[index])?;
@@ -88,11 +93,23 @@ impl<T: Real> Model<T> {
 
     /// Loss and accuracy on `batch`, without dropout.
     pub fn evaluate(&self, batch: &Batch) -> Result<Tally> {
-        let mut tally = Tally::default();
+        let mut tally = Tally {
+            over: over(batch),
+            ..Tally::default()
+        };
+        let weights = self.tokens(batch, 0)?.weights;
         self.each_block_of_logits(batch, |mut logits, first| {
-            let labels = &batch.labels[first..first + logits.rows()];
+            let block = first..first + logits.rows();
+            let labels = &batch.labels[block.clone()];
+            let weights = weights.get(block).unwrap_or_default();
             let bias = &self.parameters.head_bias;
-            tally.add(&cross_entropy::apply(&mut logits, bias, labels, false));
+            tally.add(&cross_entropy::apply(
+                &mut logits,
+                bias,
+                labels,
+                weights,
+                false,
+            ));
         })?;
         Ok(tally)
     }
@@ -488,10 +505,13 @@ impl<T: Real> Pass<'_, T> {
             let out = || head.out.part(block.clone());
             let mut logits = out().times(parameters.words.all().t())?;
             let labels = &labels[block.clone()];
+            let weights = self.tokens.weights.get(block.clone()).unwrap_or_default();
+            let bias = &parameters.head_bias;
             tally.add(&cross_entropy::apply(
                 &mut logits,
-                &parameters.head_bias,
+                bias,
                 labels,
+                weights,
                 true,
             ));
             d_out.extend_from_slice(&logits.all().times(parameters.words.all())?);
@@ -511,6 +531,15 @@ impl<T: Real> Pass<'_, T> {
             d = norm_backward(normed, norm, d, into);
         }
         Ok((tally, d))
+    }
+}
+
+/// What the loss of `batch` is divided by (see [`Tally::over`]).
+fn over(batch: &Batch) -> u64 {
+    if batch.weights.is_empty() {
+        batch.labels.len() as u64
+    } else {
+        batch.realised.maskable
     }
 }
 

@@ -137,7 +137,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         let mut gradient_norm = 0.0;
         // Without a label there is no gradient, and nothing moves.
         if tally.labels > 0 {
-            let mut scale = 1.0 / tally.labels as f64;
+            let mut scale = 1.0 / tally.over as f64;
             let clip = config.optimizer.clip;
             if logs || clip > 0.0 {
                 gradient_norm = optimizer::norm(&gradients, scale);

@@ -70,7 +70,7 @@ pub fn batch() -> Batch {
 fn runs_of_rows(batch: &mut Batch) {
     batch.cu_seqlens.clear();
     for length in batch.lengths.clone() {
-        batch.push_runs(&[length]);
+        batch.push_runs(&[length], 0);
     }
 }
 
@@ -112,7 +112,7 @@ fn documents_shared_and_apart() -> (Batch, Batch) {
             ends.push((shared.input.len() - (shared.lengths.len() * length)) as u32);
         }
         shared.lengths.push(row.iter().sum::<usize>() as u32);
-        shared.push_runs(&ends);
+        shared.push_runs(&ends, 0);
         shared.input.resize(shared.lengths.len() * length, 0);
     }
     runs_of_rows(&mut apart);

@@ -5,6 +5,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::token::TokenId;
 use crate::batches::Batch;
+use crate::config::Layout;
 
 /// Tokens of a batch, row after row, padding left out.
 pub struct Tokens {
@@ -18,6 +19,8 @@ pub struct Tokens {
     pub keys: Vec<u64>,
     /// Indices of the predicted tokens among these, ascending.
     pub predicted: Vec<u32>,
+    /// What each of them weighs in the loss; none where all weigh 1.
+    pub weights: Vec<f32>,
 }
 
 impl Tokens {
@@ -29,10 +32,15 @@ impl Tokens {
         let total = batch.lengths.iter().sum::<u32>() as usize;
         let mut tokens = Self {
             ids: Vec::with_capacity(total),
-            places: batch.position_ids().collect(),
+            places: batch.position_ids(),
             runs: batch.run_lengths().map(|n| n as usize).collect(),
             keys: Vec::with_capacity(total),
             predicted: Vec::with_capacity(batch.predicted.len()),
+            weights: batch
+                .predicted
+                .iter()
+                .filter_map(|&p| batch.weights.get(p as usize / batch.length).copied())
+                .collect(),
         };
         let mut predicted = batch.predicted.iter().map(|&p| p as usize).peekable();
         for (row, &length) in batch.lengths.iter().enumerate() {
@@ -88,6 +96,18 @@ fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
         let (row, place) = (*p as usize / batch.length, *p as usize % batch.length);
         row < batch.rows && place < batch.lengths[row] as usize
     };
+    if batch.layout != Layout::InPlace {
+        return wrong(
+            format!("the layout {:?}", batch.layout),
+            "tokens in place: the model is an encoder alone".into(),
+        );
+    }
+    if ![0, batch.rows].contains(&batch.weights.len()) {
+        return wrong(
+            format!("{} weights", batch.weights.len()),
+            format!("none, or one for each of {} rows", batch.rows),
+        );
+    }
     let fits = batch.lengths.iter().all(|&n| n as usize <= batch.length)
         && batch.predicted.len() == batch.labels.len()
         && batch.predicted.is_sorted_by(|a, b| a < b)

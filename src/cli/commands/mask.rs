@@ -4,8 +4,7 @@ use super::{given, path};
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::cli::{flags, shared};
-use crate::config::keys::check_share;
-use crate::config::{MaskingConfig, Strategy, TokenizeConfig};
+use crate::config::{MaskingConfig, Rate, Strategy, TokenizeConfig};
 use crate::pipeline::preview::render::Look;
 use crate::pipeline::preview::{Preview, Request, of_shards, of_texts};
 use crate::pipeline::stage::StageOptions;
@@ -62,7 +61,7 @@ pub fn command() -> Result<Command> {
                 .value_delimiter(',')
                 .action(ArgAction::Append)
                 .conflicts_with("corruption_rate")
-                .value_parser(value_parser!(f64)),
+                .value_parser(value_parser!(Rate)),
         )
         .arg(
             Arg::new("strategies")
@@ -124,16 +123,16 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
 fn request(matches: &ArgMatches, masking: MaskingConfig, seed: u64) -> Result<Request> {
     let typed =
         |name: &str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
-    let prediction = masking.prediction_rate;
-    let rates: Vec<f64> = match matches.get_many::<f64>("rates") {
-        Some(rates) => rates.copied().collect(),
-        None if typed("corruption_rate") => vec![masking.corruption_rate],
-        None => vec![0.15, 0.4, 0.8],
+    let prediction = masking.prediction_rate.clone();
+    let rates: Vec<Rate> = match matches.get_many::<Rate>("rates") {
+        Some(rates) => rates.cloned().collect(),
+        None if typed("corruption_rate") => vec![masking.corruption_rate.clone()],
+        None => [0.15, 0.4, 0.8].map(Rate::from).to_vec(),
     };
-    for &rate in &rates {
-        check_share("--rates", rate)?;
+    for rate in &rates {
+        rate.check("--rates")?;
         MaskingConfig {
-            corruption_rate: rate,
+            corruption_rate: rate.clone(),
             ..masking.clone()
         }
         .check()?;
@@ -147,7 +146,10 @@ fn request(matches: &ArgMatches, masking: MaskingConfig, seed: u64) -> Result<Re
         rows: shared::typed(matches, "rows").unwrap_or(3),
         first_row: shared::typed(matches, "first_row"),
         length: shared::typed::<u64>(matches, "length").unwrap_or(48) as u32,
-        rates: rates.into_iter().map(|rate| (rate, prediction)).collect(),
+        rates: rates
+            .into_iter()
+            .map(|rate| (rate, prediction.clone()))
+            .collect(),
         strategies,
         masking,
         seed,

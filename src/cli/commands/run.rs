@@ -85,6 +85,9 @@ fn resolve_paths(config: &mut PipelineConfig, folder: &Path) {
     if let Some(import) = config.vocabulary.as_mut().and_then(|v| v.import.as_mut()) {
         *import = folder.join(&*import);
     }
+    if let Some(train) = &mut config.train {
+        train.masking.relative_to(folder);
+    }
     if let Some(work) = &mut config.work {
         *work = folder.join(&*work);
     }

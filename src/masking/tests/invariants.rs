@@ -2,7 +2,7 @@
 //! rule and level, on rows of 0 to 600 tokens and rates 0 to 1.
 
 use super::*;
-use crate::config::{Budget, Level, Overshoot, Strategy};
+use crate::config::{Budget, Level, Overshoot, Rate, Strategy};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 
@@ -51,8 +51,8 @@ fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
             let (extra_same, mean_span_length, roll_spans, predict_whole_units, cap) = rest;
             MaskingConfig {
                 strategy,
-                corruption_rate: corruption,
-                prediction_rate: prediction,
+                corruption_rate: corruption.into(),
+                prediction_rate: prediction.map(Rate::from),
                 mask_share: mask,
                 random_share: random,
                 same_share: 1.0 - mask - random,
@@ -64,10 +64,11 @@ fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
                 roll_spans,
                 predict_whole_units,
                 max_predictions: cap,
+                ..MaskingConfig::default()
             }
         })
         .prop_filter("a configuration that can work", |config| {
-            config.check().is_ok() && config.copies() < 50
+            config.check().is_ok() && config.most_copies() < 50
         })
 }
 
@@ -90,7 +91,7 @@ proptest! {
         let key = Key { seed, epoch: 3, sample: seed >> 7, copy: 0 };
         let mut work = Workspace::new();
         let all = copies(&masker, &text, key, &mut work);
-        prop_assert_eq!(all.len(), config.copies() as usize);
+        prop_assert_eq!(all.len(), config.most_copies() as usize);
         let maskable: Vec<bool> = text.ids.iter().map(|&id| !special().is_reserved(id)).collect();
         let count = maskable.iter().filter(|&&m| m).count() as u64;
         let mut owner = vec![None; len];
@@ -119,9 +120,9 @@ proptest! {
             prop_assert_eq!(masks, copy.realised.masked);
             let changed = seen(copy, &text);
             prop_assert!(changed.len() as u64 <= copy.realised.corrupted());
-            let prediction = config.prediction();
+            let prediction = config.prediction().mean(1);
             let not_last = number + 1 < all.len();
-            if config.max_predictions.is_none() && (not_last || prediction == config.corruption_rate) {
+            if config.max_predictions.is_none() && (not_last || prediction == config.corruption_rate.mean(1)) {
                 for place in &changed {
                     prop_assert!(copy.predicted.binary_search(place).is_ok(), "selected, not predicted");
                 }
@@ -150,12 +151,12 @@ proptest! {
     ) {
         let config = MaskingConfig {
             strategy: if span { Strategy::Span } else { Strategy::Uniform },
-            corruption_rate: corruption,
-            prediction_rate: Some(prediction),
+            corruption_rate: corruption.into(),
+            prediction_rate: Some(prediction.into()),
             budget,
             ..MaskingConfig::default()
         };
-        prop_assume!(config.check().is_ok() && config.copies() < 30);
+        prop_assume!(config.check().is_ok() && config.most_copies() < 30);
         let text = Text::random(len, seed);
         let all = copies(&masker(&config), &text, key(seed), &mut Workspace::new());
         let mut sum = Realised::default();
@@ -166,7 +167,7 @@ proptest! {
             (tokens as f64 - rate * count).abs() < slack + 1e-6
         };
         prop_assert!(near(sum.predicted, prediction), "{sum:?}");
-        prop_assert!(near(sum.corrupted(), corruption * f64::from(config.copies())), "{sum:?}");
+        prop_assert!(near(sum.corrupted(), corruption * f64::from(config.most_copies())), "{sum:?}");
         for copy in &all {
             prop_assert!((copy.realised.corrupted() as f64 - corruption * count).abs() <= 2.0);
         }
@@ -182,8 +183,8 @@ proptest! {
     ) {
         let config = MaskingConfig {
             strategy: Strategy::Pmi,
-            corruption_rate: corruption,
-            prediction_rate: Some(corruption * share),
+            corruption_rate: corruption.into(),
+            prediction_rate: Some((corruption * share).into()),
             predict_whole_units: true,
             budget,
             overshoot,
@@ -254,12 +255,16 @@ fn a_tokenizer_without_a_mask_token_is_refused() {
         mask: None,
         ..special()
     };
-    let error = Masker::new(&MaskingConfig::default(), VOCABULARY, &special).unwrap_err();
+    let error = Masker::new(
+        &MaskingConfig::default(),
+        &TokenTable::new(VOCABULARY, &special),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("--mask-token"), "{error}");
     let same = MaskingConfig {
         mask_share: 0.0,
         same_share: 1.0,
         ..MaskingConfig::default()
     };
-    assert!(Masker::new(&same, VOCABULARY, &special).is_ok());
+    assert!(Masker::new(&same, &TokenTable::new(VOCABULARY, &special)).is_ok());
 }

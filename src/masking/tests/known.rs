@@ -52,7 +52,7 @@ fn check(config: MaskingConfig, known: &[Known<'_>]) {
 fn of(strategy: Strategy) -> MaskingConfig {
     MaskingConfig {
         strategy,
-        corruption_rate: 0.2,
+        corruption_rate: 0.2.into(),
         ..MaskingConfig::default()
     }
 }
@@ -68,14 +68,14 @@ fn uniform_masks_of_a_given_key() {
     check(of(Strategy::Uniform), &[(&masks(first), &first)]);
     check(
         MaskingConfig {
-            prediction_rate: Some(0.3),
+            prediction_rate: Some(0.3.into()),
             ..of(Strategy::Uniform)
         },
         &[(&masks(first), &first), (&masks(second), &[19, 23, 26, 31])],
     );
     check(
         MaskingConfig {
-            prediction_rate: Some(0.1),
+            prediction_rate: Some(0.1.into()),
             ..of(Strategy::Uniform)
         },
         &[(&masks(first), &[6, 13, 18, 40])],
@@ -111,7 +111,7 @@ fn unit_masks_of_a_given_key() {
     check(of(Strategy::Pmi), &[(&masks(first), &first)]);
     check(
         MaskingConfig {
-            prediction_rate: Some(0.3),
+            prediction_rate: Some(0.3.into()),
             ..of(Strategy::Pmi)
         },
         &[(&masks(first), &first), (&masks(second), &[12, 26, 27, 41])],

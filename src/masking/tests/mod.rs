@@ -5,7 +5,7 @@ mod known;
 mod rates;
 mod replacement;
 
-use super::{InPlace, Masker, Realised, Row, Workspace};
+use super::{InPlace, Masker, Realised, Row, Stamp, TokenTable, Workspace};
 use crate::base::boundaries::Boundaries;
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::{SpecialTokens, TokenId};
@@ -23,6 +23,7 @@ pub fn special() -> SpecialTokens {
         sep: Some(3),
         mask: Some(MASK),
         reserved: vec![0, 1, 2, 3, 4, 998],
+        ..SpecialTokens::default()
     }
 }
 
@@ -100,12 +101,12 @@ pub struct Copy {
 }
 
 pub fn masker(config: &MaskingConfig) -> Masker {
-    Masker::new(config, VOCABULARY, &special()).unwrap()
+    Masker::new(config, &TokenTable::new(VOCABULARY, &special())).unwrap()
 }
 
 pub fn copies(masker: &Masker, text: &Text, key: Key, work: &mut Workspace) -> Vec<Copy> {
-    masker.select(&text.row(), key, work);
-    (0..masker.copies())
+    let drawn = masker.select(&text.row(), key, Stamp::default(), work);
+    (0..drawn.copies)
         .map(|copy| {
             let (mut input, mut predicted, mut labels) = (Vec::new(), Vec::new(), Vec::new());
             let realised = masker.write(

@@ -15,7 +15,7 @@ fn check(name: &str, (found, error): (f64, f64), expected: f64) {
 fn config(strategy: Strategy, rate: f64) -> MaskingConfig {
     MaskingConfig {
         strategy,
-        corruption_rate: rate,
+        corruption_rate: rate.into(),
         ..MaskingConfig::default()
     }
 }
@@ -138,11 +138,12 @@ fn copies_share_the_rates_of_all_strategies() {
         ] {
             for budget in [Budget::Fair, Budget::Bernoulli] {
                 let masker = masker(&MaskingConfig {
-                    prediction_rate: Some(prediction),
+                    prediction_rate: Some(prediction.into()),
                     budget,
                     ..config(strategy, corruption)
                 });
-                assert_eq!(masker.copies(), count);
+                let drawn = masker.select(&text.row(), key(0), Stamp::default(), &mut work);
+                assert_eq!(drawn.copies, count);
                 let name = format!("{strategy:?} {budget:?} {corruption}/{prediction}");
                 let labels = mean(1200, |sample| {
                     let all = copies(&masker, &text, key(sample), &mut work);
@@ -209,7 +210,7 @@ fn a_cap_that_binds_is_counted() {
     assert_eq!(copy.realised.capped, 31);
     // Decoupled, the corruption stays what was asked for.
     let decoupled = MaskingConfig {
-        prediction_rate: Some(0.2),
+        prediction_rate: Some(0.2.into()),
         ..capped
     };
     let copy = &copies(&masker(&decoupled), &text, key(1), &mut Workspace::new())[0];

@@ -45,7 +45,7 @@ fn random_ids_are_flat_over_the_ordinary_vocabulary() {
     // 994 ordinary ids: χ² with 993 degrees passes 1138 with p = 0.001.
     let text = Text::of_units(500, &[1]);
     let masker = masker(&MaskingConfig {
-        corruption_rate: 1.0,
+        corruption_rate: 1.0.into(),
         mask_share: 0.0,
         random_share: 1.0,
         ..MaskingConfig::default()

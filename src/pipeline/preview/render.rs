@@ -291,6 +291,8 @@ fn name(strategy: Strategy) -> &'static str {
         Strategy::Word => "whole words",
         Strategy::Pmi => "PMI units",
         Strategy::Span => "spans",
+        Strategy::Geometric => "geometric spans",
+        Strategy::Ngram => "n-gram spans",
     }
 }
 

@@ -136,7 +136,7 @@ fn chinese_takes_two_columns_a_character() {
     assert!(text.contains("数[__]家"), "{text}");
 }
 
-fn request(masking: MaskingConfig, rates: Vec<(f64, Option<f64>)>) -> Request {
+fn request(masking: MaskingConfig, rates: Vec<(Rate, Option<Rate>)>) -> Request {
     Request {
         rows: 2,
         first_row: None,
@@ -163,7 +163,7 @@ fn rows_of_text_are_masked_as_the_engine_masks_them() {
     let text = "Mr. Sherlock Holmes, who was usually very late in the mornings, save upon those \
                 not infrequent occasions when he was up all night, was seated at the breakfast \
                 table. I stood upon the hearth-rug and picked up the stick.";
-    let rates = vec![(0.15, None), (0.2, Some(0.4))];
+    let rates = vec![(0.15.into(), None), (0.2.into(), Some(0.4.into()))];
     let request = request(MaskingConfig::default(), rates);
     let tokenizer = tokenizer();
     let preview = of_texts(&request, &tokenizer, &[text.to_owned()]).unwrap();
@@ -202,11 +202,14 @@ fn rows_of_text_are_masked_as_the_engine_masks_them() {
 fn a_pipeline_shows_its_own_rates_too() {
     let shown = PreviewConfig::default();
     let plain = Request::of_pipeline(&shown, &MaskingConfig::default(), 1);
-    assert_eq!(plain.rates, [(0.15, None), (0.4, None), (0.8, None)]);
+    assert_eq!(
+        plain.rates,
+        [0.15, 0.4, 0.8].map(|rate| (Rate::from(rate), None))
+    );
     let decoupled = MaskingConfig {
-        prediction_rate: Some(0.2),
+        prediction_rate: Some(0.2.into()),
         ..MaskingConfig::default()
     };
     let rates = Request::of_pipeline(&shown, &decoupled, 1).rates;
-    assert_eq!(rates[3], (0.4, Some(0.2)));
+    assert_eq!(rates[3], (0.4.into(), Some(0.2.into())));
 }
