@@ -72,6 +72,7 @@ fn write(folder: &Path) {
                 sep: Some(102),
                 mask: Some(103),
                 reserved: vec![0, 100, 101, 102, 103],
+                sentinels: Vec::new(),
             },
             tokenizer_path: "library".into(),
         }),
