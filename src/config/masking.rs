@@ -440,8 +440,12 @@ impl MaskingConfig {
         // row may meet in any pair.
         let pairs: Vec<(f64, f64)> = if corruption.is_drawn() || prediction.is_drawn() {
             let ((low, high), most) = (corruption.range(), prediction.range().1);
-            let steps = (0..=1000).map(|step| low + (high - low) * f64::from(step) / 1e3);
-            steps.map(|rate| (rate, most)).collect()
+            // k copies corrupt most just below m_pred / (k − 1).
+            let turns = (1..=64).map(|k| (most / f64::from(k) - 1e-9).clamp(low, high));
+            turns
+                .chain([low, high])
+                .map(|rate| (rate, most))
+                .collect()
         } else {
             let end = self.schedule_steps.unwrap_or(1 << 20);
             let grid = (0..=4096).map(|step| (f64::from(step) / 4096.0 * end as f64) as u64);
@@ -778,7 +782,10 @@ mod tests {
         assert!(moving("linear(0.3, 0.15)", "0.3").is_ok());
         assert!(moving("linear(0.8, 0.3)", "linear(0.8, 0.6)").is_err());
         assert!(moving("linear(0.8, 0.4)", "linear(0.8, 0.4)").is_ok());
-        assert!(moving("uniform(0.1, 0.7)", "0.5").is_err());
+        assert!(moving("uniform(0.1, 0.7)", "0.5").is_ok());
+        assert!(moving("uniform(0.1, 0.7)", "0.501").is_err());
+        assert!(moving("0.4", "uniform(0.1, 0.8)").is_ok());
+        assert!(moving("0.4", "uniform(0.1, 0.9)").is_err());
         assert!(moving("uniform(0.1, 0.7)", "0.1").is_ok());
         assert!(moving("diffusion(0.001)", "0.5").is_err());
     }
