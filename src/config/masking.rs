@@ -211,6 +211,9 @@ pub struct Component {
     pub masking: MaskingConfig,
 }
 
+/// More copies of a row than this are a mistake: a corruption rate near 0.
+const MOST_COPIES: u32 = 64;
+
 /// Keys that hold for all components of a mixture.
 const OF_THE_WHOLE: [&str; 5] = [
     "schedule_steps",
@@ -442,10 +445,7 @@ impl MaskingConfig {
             let ((low, high), most) = (corruption.range(), prediction.range().1);
             // k copies corrupt most just below m_pred / (k − 1).
             let turns = (1..=64).map(|k| (most / f64::from(k) - 1e-9).clamp(low, high));
-            turns
-                .chain([low, high])
-                .map(|rate| (rate, most))
-                .collect()
+            turns.chain([low, high]).map(|rate| (rate, most)).collect()
         } else {
             let end = self.schedule_steps.unwrap_or(1 << 20);
             let grid = (0..=4096).map(|step| (f64::from(step) / 4096.0 * end as f64) as u64);
@@ -470,6 +470,17 @@ impl MaskingConfig {
                 ));
             }
             let copies = copies(corruption, prediction);
+            if copies > MOST_COPIES {
+                return Err(Error::usage(
+                    format!("{place}.corruption_rate"),
+                    format!(
+                        "{corruption:.4} with a prediction rate of {prediction}: {copies} copies \
+                         of a row"
+                    ),
+                    format!("at most {MOST_COPIES} copies"),
+                    "raise the lowest corruption rate or lower prediction_rate",
+                ));
+            }
             if copies > 1 && f64::from(copies) * corruption > 1.0 + 1e-9 {
                 return Err(Error::usage(
                     format!("{place}.prediction_rate"),

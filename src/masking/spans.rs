@@ -91,6 +91,30 @@ impl Law {
     }
 }
 
+/// How many tokens of text a row has to hold, besides the one that closes it, so that
+/// at `rate` and `mean` span length the layout `sentinel` makes an input of at most
+/// `length` tokens of it; and how many the target has then. Input and target are
+/// counted with their closing token. T5's `random_spans_helper`; (0, 0) where not even
+/// one token fits.
+pub fn row_length(length: u32, rate: f64, mean: f64) -> (u32, u32) {
+    let of = |tokens: u32| {
+        let masked = (f64::from(tokens) * rate).round_ties_even();
+        let spans = (masked / mean).round_ties_even();
+        (
+            (f64::from(tokens) - masked + spans) as u32 + 1,
+            (masked + spans) as u32 + 1,
+        )
+    };
+    let mut tokens = 0;
+    while of(tokens + 1).0 <= length && tokens < 1 << 24 {
+        tokens += 1;
+    }
+    match tokens {
+        0 => (0, 0),
+        tokens => (tokens, of(tokens).1),
+    }
+}
+
 /// A uniformly random composition of `total` into `parts` positive parts.
 fn compose(
     total: u32,

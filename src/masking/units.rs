@@ -32,6 +32,11 @@
 //! looked at). `take` stops after the unit that overshoots, `truncate` takes its
 //! first r tokens (the others are in no copy), `skip` passes over it and looks on;
 //! what copy j passed over is looked at again, in the same order, by copy j + 1.
+//!
+//! # Dealing out
+//! Where the units of all copies were selected together (by weights, or as spans of
+//! words), N tokens of them, copies up to j together get N_j = ⌊j·N/k + V⌋ of k, with
+//! one `unit` V and N_k = N, by the fair rule over the selected units.
 
 use super::bits;
 use super::uniform::copy_of;
@@ -48,6 +53,8 @@ pub(super) struct Units {
     order: Vec<u32>,
     /// Units that `skip` has dealt out.
     dealt: Vec<bool>,
+    /// Tokens of each copy when all units are dealt out.
+    counts: Vec<u32>,
 }
 
 /// Where chosen units go.
@@ -244,6 +251,28 @@ impl Units {
                 }
             }
         }
+    }
+
+    /// Deals all units out to `copies`, each its share of the tokens.
+    pub fn deal(&mut self, copies: usize, draws: &mut Generator, planes: &mut Planes<'_>) {
+        let tokens = self.positions.len() as u32;
+        if tokens == 0 {
+            return;
+        }
+        let lift = draws.unit();
+        let up_to = |copy: usize| match copy {
+            0 => 0,
+            copy if copy == copies => tokens,
+            copy => {
+                let share = f64::from(tokens) * copy as f64 / copies as f64;
+                ((share + lift) as u32).min(tokens)
+            }
+        };
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.clear();
+        counts.extend((0..copies).map(|copy| up_to(copy + 1) - up_to(copy)));
+        self.fill(&counts, Overshoot::Fair, draws, planes);
+        self.counts = counts;
     }
 
     /// `bernoulli`: each unit on its own.

@@ -15,16 +15,14 @@
 //!    0, ascending, are shuffled whole (`shuffle_prefix` of all); with the offset U of
 //!    `fair` (else one `unit`) and the sum S of the π before it, a unit is selected
 //!    where ⌊S + π + U⌋ > ⌊S + U⌋.
-//! 3. Of several copies, each gets its share of the N tokens selected: copies up to j
-//!    together N_j = ⌊j·N/k + V⌋ with one `unit` V (N_k = N), by the fair rule of
-//!    [`super::units`] over the selected units.
+//! 3. Several copies deal the selected units out, as in [`super::units`].
 
 use super::bits;
 use super::budget::{Counts, Rates};
 use super::units::{Planes, Units};
 use crate::base::generator::Generator;
 use crate::base::token::TokenId;
-use crate::config::{Budget, Overshoot};
+use crate::config::Budget;
 
 /// Buffers of weighted selection.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +32,6 @@ pub(super) struct Weighted {
     order: Vec<u32>,
     union: Vec<u64>,
     openings: Vec<u64>,
-    counts: Vec<u32>,
     chosen: Units,
 }
 
@@ -132,22 +129,8 @@ impl Weighted {
             }
             bits::set(&mut self.openings, positions[0]);
         }
-        let tokens = bits::count(&self.union);
-        let lift = draws.unit();
-        let up_to = |copy: usize| match copy {
-            0 => 0,
-            copy if copy == copies => tokens,
-            copy => {
-                let share = f64::from(tokens) * copy as f64 / copies as f64;
-                ((share + lift) as u32).min(tokens)
-            }
-        };
-        self.counts.clear();
-        self.counts
-            .extend((0..copies).map(|copy| up_to(copy + 1) - up_to(copy)));
         self.chosen.read(&self.union, &self.openings);
-        self.chosen
-            .fill(&self.counts, Overshoot::Fair, draws, planes);
+        self.chosen.deal(copies, draws, planes);
     }
 }
 

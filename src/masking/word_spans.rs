@@ -1,24 +1,26 @@
 //! Spans of whole words whose length is drawn (SpanBERT's geometric law, Megatron-LM's
 //! n-grams; spec 3).
 //!
-//! On the list of words that no earlier copy has, ascending, for each copy in turn:
+//! For all copies together, with the budget r = n_1 + … + n_k:
 //! 1. The words are gone through in a uniformly shuffled order (lazily, one
-//!    Fisher–Yates step for each word looked at); a word that this copy has is passed
-//!    over. So each span starts at a word drawn uniformly from those not yet taken, as
-//!    with drawing again after a miss, but the loop ends after W words at any rate:
-//!    the published samplers crawl where most words are taken.
+//!    Fisher–Yates step for each word looked at); a word that is taken is passed over.
+//!    So each span starts at a word drawn uniformly from those not yet taken, as with
+//!    drawing again after a miss, but the loop ends after W words at any rate: the
+//!    published samplers crawl where most words are taken.
 //! 2. The length of the span, in words: one `unit` u, the smallest l whose cumulative
-//!    probability is above u. The span covers the l words of the list from there on,
-//!    or as many as there are; its size is that of those among them that the copy does
-//!    not have yet, so no token counts twice.
+//!    probability is above u. The span covers the l words from there on, or as many as
+//!    there are; its size is that of those among them that are not taken yet, so no
+//!    token counts twice.
 //! 3. If the size is above what is left of the budget, r: `fair` takes the span if
-//!    `below(size)` < r and ends the copy, which is r tokens in expectation; `take`
-//!    takes it and ends the copy, `truncate` takes its first r tokens, `skip` passes
-//!    over it and goes on.
+//!    `below(size)` < r and stops, which is r tokens in expectation; `take` takes it and
+//!    stops, `truncate` takes its first r tokens, `skip` passes over it and goes on.
+//! 4. Several copies deal the spans out, as in [`super::units`]; a span that was not
+//!    taken in one piece counts as its pieces.
 //!
-//! Spans that touch are one span for replacement. As with T5's spans a span goes on
-//! behind a special token and behind what an earlier copy has.
+//! Spans of a copy that touch are one span for replacement. As with T5's spans a span
+//! goes on behind a special token.
 
+use super::bits;
 use super::units::{Planes, Units};
 use crate::base::generator::Generator;
 use crate::config::Overshoot;
@@ -72,11 +74,12 @@ impl LengthLaw {
 /// Buffers of span selection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WordSpans {
-    /// Words that no earlier copy has.
-    rest: Vec<u32>,
-    /// Which of them this copy has.
-    taken: Vec<bool>,
+    /// The span that each word was taken by, from 1; 0 where it was not.
+    taken_by: Vec<u32>,
     order: Vec<u32>,
+    union: Vec<u64>,
+    openings: Vec<u64>,
+    pieces: Units,
 }
 
 impl WordSpans {
@@ -91,55 +94,65 @@ impl WordSpans {
         selected: &mut Planes<'_>,
         openings: &mut Planes<'_>,
     ) {
-        self.rest.clear();
-        self.rest.extend(0..words.count() as u32);
-        for (copy, &count) in counts.iter().enumerate() {
-            self.fill_one(words, count, (law, overshoot), draws, |positions| {
-                selected.set(copy, positions);
-            });
+        let budget = counts.iter().sum();
+        if counts.len() == 1 {
+            self.take(words, budget, (law, overshoot), draws, selected);
+        } else {
+            let mut union = std::mem::take(&mut self.union);
+            bits::reset(&mut union, selected.words);
+            let mut plane = Planes::one(&mut union);
+            self.take(words, budget, (law, overshoot), draws, &mut plane);
+            self.open_pieces(words, selected.words);
+            self.pieces.read(&union, &self.openings);
+            self.pieces.deal(counts.len(), draws, selected);
+            self.union = union;
+        }
+        for copy in 0..counts.len() {
+            let plane = &selected.bits[copy * selected.words..][..selected.words];
+            let is_in = |position: u32| plane[position as usize / 64] >> (position % 64) & 1 == 1;
             let mut before = false;
-            for (&word, &taken) in self.rest.iter().zip(&self.taken) {
-                if taken && !before {
-                    openings.set(copy, &words.positions(word as usize)[..1]);
+            for word in 0..words.count() {
+                let first = words.positions(word)[0];
+                let here = self.taken_by[word] > 0 && is_in(first);
+                if here && !before {
+                    openings.set(copy, &[first]);
                 }
-                before = taken;
+                before = here;
             }
-            let mut taken = self.taken.iter();
-            self.rest.retain(|_| taken.next() == Some(&false));
         }
     }
 
-    fn fill_one(
+    /// Takes spans until `left` tokens are taken.
+    fn take(
         &mut self,
         words: &Units,
-        count: u32,
+        mut left: u32,
         (law, overshoot): (&LengthLaw, Overshoot),
         draws: &mut Generator,
-        mut take: impl FnMut(&[u32]),
+        plane: &mut Planes<'_>,
     ) {
-        let len = |word: u32| words.len(word as usize);
-        self.taken.clear();
-        self.taken.resize(self.rest.len(), false);
+        let count = words.count();
+        self.taken_by.clear();
+        self.taken_by.resize(count, 0);
         self.order.clear();
-        self.order.extend(0..self.rest.len() as u32);
-        let mut left = count;
-        for index in 0..self.order.len() {
+        self.order.extend(0..count as u32);
+        let mut span = 0;
+        for index in 0..count {
             if left == 0 {
                 return;
             }
-            let unseen = self.order.len() - index;
-            if unseen > 1 {
-                let other = index + draws.below(unseen as u32) as usize;
+            if index + 1 < count {
+                let other = index + draws.below((count - index) as u32) as usize;
                 self.order.swap(index, other);
             }
             let first = self.order[index] as usize;
-            if self.taken[first] {
+            if self.taken_by[first] > 0 {
                 continue;
             }
-            let end = (first + law.draw(draws)).min(self.rest.len());
+            let end = (first + law.draw(draws)).min(count);
             let size: u32 = (first..end)
-                .filter(|&place| !self.taken[place])
-                .map(|place| len(self.rest[place]))
+                .filter(|&word| self.taken_by[word] == 0)
+                .map(|word| words.len(word))
                 .sum();
             let mut most = u32::MAX;
             if size > left {
@@ -150,19 +163,29 @@ impl WordSpans {
                     Overshoot::Fair | Overshoot::Take => {}
                 }
             }
-            for place in first..end {
-                if most == 0 {
-                    break;
-                }
-                if !self.taken[place] {
-                    self.taken[place] = true;
-                    let positions = words.positions(self.rest[place] as usize);
+            span += 1;
+            for word in first..end {
+                if self.taken_by[word] == 0 && most > 0 {
+                    self.taken_by[word] = span;
+                    let positions = words.positions(word);
                     let cut = positions.len().min(most as usize);
-                    take(&positions[..cut]);
+                    plane.set(0, &positions[..cut]);
                     most -= cut as u32;
                 }
             }
             left = left.saturating_sub(size);
+        }
+    }
+
+    /// Sets where a piece of a span opens.
+    fn open_pieces(&mut self, words: &Units, plane_words: usize) {
+        bits::reset(&mut self.openings, plane_words);
+        let mut before = 0;
+        for (word, &span) in self.taken_by.iter().enumerate() {
+            if span > 0 && span != before {
+                bits::set(&mut self.openings, words.positions(word)[0]);
+            }
+            before = span;
         }
     }
 }

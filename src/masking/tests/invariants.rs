@@ -1,13 +1,33 @@
-//! The invariants at the top of the rules, for every strategy, budget, overshoot
-//! rule and level, on rows of 0 to 600 tokens and rates 0 to 1.
+//! The invariants at the top of the rules, for every strategy, law, budget, overshoot
+//! rule, level, mixture and layout, on rows of 0 to 4096 tokens and rates 0 to 1.
 
 use super::*;
-use crate::config::{Budget, Level, Overshoot, Rate, Strategy};
+use crate::config::masking::Component;
+use crate::config::{Budget, Layout, Level, Overshoot, RandomIds, Rate, Strategy};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
-    let rate = || prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0f64];
+fn laws() -> impl proptest::strategy::Strategy<Value = Rate> {
+    let share = || prop_oneof![1 => Just(0.0), 1 => Just(1.0), 6 => 0.0..=1.0f64];
+    let ordered = |(a, b): (f64, f64)| (a.min(b), a.max(b));
+    prop_oneof![
+        6 => share().prop_map(Rate::Constant),
+        1 => (share(), share()).prop_map(|(from, to)| Rate::Linear { from, to }),
+        1 => (share(), share()).prop_map(|(from, to)| Rate::Cosine { from, to }),
+        1 => (share(), share()).prop_map(|(a, b)| Rate::Piecewise(vec![(0, a), (50, b)])),
+        1 => (share(), share()).prop_map(move |pair| {
+            let (low, high) = ordered(pair);
+            Rate::Uniform { low, high }
+        }),
+        1 => (1e-3..0.5f64).prop_map(|epsilon| Rate::Diffusion { epsilon }),
+        1 => (1e-3..0.5f64).prop_map(|epsilon| Rate::Antithetic { epsilon }),
+    ]
+}
+
+/// One way to mask, which may not be able to work.
+fn ways() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
     let shares = prop_oneof![
         Just((1.0, 0.0)),
         Just((0.8, 0.1)),
@@ -17,12 +37,7 @@ fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
     ];
     (
         (
-            prop::sample::select(vec![
-                Strategy::Uniform,
-                Strategy::Word,
-                Strategy::Pmi,
-                Strategy::Span,
-            ]),
+            prop::sample::select(Strategy::ALL.to_vec()),
             prop::sample::select(vec![
                 Budget::Fair,
                 Budget::Bernoulli,
@@ -37,39 +52,106 @@ fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
             ]),
             prop::sample::select(vec![Level::Token, Level::Word, Level::Unit]),
         ),
-        (rate(), prop::option::of(rate()), shares),
+        (laws(), prop::option::of(laws()), shares),
         (
             prop_oneof![Just(0.0), 0.0..=1.0f64],
-            1.0..6.0f64,
-            any::<bool>(),
             any::<bool>(),
             prop::option::weighted(0.2, 0u32..40),
+            any::<bool>(),
+            any::<bool>(),
+        ),
+        (
+            1.0..6.0f64,
+            prop::option::weighted(0.2, 1u32..9),
+            any::<bool>(),
+            0.05..=1.0f64,
+            prop::option::of(1u32..12),
         ),
     )
-        .prop_map(|(rules, (corruption, prediction, (mask, random)), rest)| {
-            let (strategy, budget, overshoot, replacement_level) = rules;
-            let (extra_same, mean_span_length, roll_spans, predict_whole_units, cap) = rest;
-            MaskingConfig {
-                strategy,
-                corruption_rate: corruption.into(),
-                prediction_rate: prediction.map(Rate::from),
-                mask_share: mask,
-                random_share: random,
-                same_share: 1.0 - mask - random,
-                extra_same,
-                replacement_level,
-                budget,
-                overshoot,
-                mean_span_length,
-                roll_spans,
-                predict_whole_units,
-                max_predictions: cap,
-                ..MaskingConfig::default()
-            }
-        })
-        .prop_filter("a configuration that can work", |config| {
-            config.check().is_ok() && config.most_copies() < 50
-        })
+        .prop_map(
+            |(rules, (corruption_rate, prediction_rate, (mask, random)), rest, spans)| {
+                let (strategy, budget, overshoot, replacement_level) = rules;
+                let (extra_same, predict_whole_units, max_predictions, unigram, weighted) = rest;
+                let (mean_span_length, span_count, roll_spans, span_p, max_span_words) = spans;
+                let weighted =
+                    weighted && !strategy.samples_spans() && overshoot == Overshoot::Fair;
+                MaskingConfig {
+                    strategy,
+                    corruption_rate,
+                    prediction_rate,
+                    schedule_steps: Some(100),
+                    mask_share: mask,
+                    random_share: random,
+                    same_share: 1.0 - mask - random,
+                    extra_same,
+                    replacement_level,
+                    random_ids: if unigram {
+                        RandomIds::Unigram
+                    } else {
+                        RandomIds::Uniform
+                    },
+                    budget,
+                    overshoot,
+                    mean_span_length,
+                    span_count,
+                    roll_spans,
+                    span_p,
+                    max_span_words,
+                    token_weights: weighted.then(|| PathBuf::from("weights.tsv")),
+                    predict_whole_units,
+                    max_predictions,
+                    ..MaskingConfig::default()
+                }
+            },
+        )
+}
+
+fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
+    let mixtures = (prop::collection::vec((0.1..3.0f64, ways()), 2..4), ways()).prop_map(
+        |(components, whole)| {
+            let mixture = components
+                .into_iter()
+                .map(|(weight, masking)| Component { weight, masking })
+                .collect();
+            // Keys of the whole hold for the components.
+            MaskingConfig { mixture, ..whole }.with_layout(Layout::InPlace)
+        },
+    );
+    prop_oneof![4 => ways(), 1 => mixtures].prop_filter("a configuration that can work", |config| {
+        config.check().is_ok() && config.most_copies() < 50
+    })
+}
+
+/// Weights that differ, some of them 0, and counts of tokens.
+fn tables(seed: u64) -> (Arc<[f32]>, Vec<u64>) {
+    let mut draws = Key {
+        seed,
+        ..Key::default()
+    }
+    .generator(Purpose::Order);
+    let weights = (0..VOCABULARY)
+        .map(|_| (draws.below(6) as f32) / 2.0)
+        .collect();
+    let counts = (0..VOCABULARY)
+        .map(|_| 1 + u64::from(draws.below(9)))
+        .collect();
+    (weights, counts)
+}
+
+fn full_masker(config: &MaskingConfig, seed: u64, sentinels: usize) -> Masker {
+    let (weights, counts) = tables(seed);
+    let special = with_sentinels(sentinels);
+    let tokens = TokenTable {
+        counts: Some(&counts),
+        weights: Some(weights),
+        ..TokenTable::new(VOCABULARY, &special)
+    };
+    Masker::new(config, &tokens).unwrap()
+}
+
+/// Lengths of rows: mostly those of training, sometimes up to 4096.
+fn lengths() -> impl proptest::strategy::Strategy<Value = usize> {
+    prop_oneof![6 => 0usize..300, 1 => Just(0), 1 => Just(1), 1 => 300usize..=4096]
 }
 
 /// The positions that a copy changed for certain, or left a label on without
@@ -85,13 +167,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn rows_obey_the_rules(config in configs(), len in 0usize..600, seed in any::<u64>()) {
+    fn rows_obey_the_rules(
+        config in configs(),
+        len in lengths(),
+        seed in any::<u64>(),
+        (step, place) in (0u64..200, 0u32..8),
+    ) {
         let text = Text::random(len, seed);
-        let masker = masker(&config);
+        let masker = full_masker(&config, seed, 20);
         let key = Key { seed, epoch: 3, sample: seed >> 7, copy: 0 };
+        let stamp = Stamp { step, place, rows: 8 };
         let mut work = Workspace::new();
-        let all = copies(&masker, &text, key, &mut work);
-        prop_assert_eq!(all.len(), config.most_copies() as usize);
+        let drawn = masker.select(&text.row(), key, stamp, &mut work);
+        let way = config.components().nth(drawn.component).unwrap();
+        let (corruption, prediction) = (drawn.corruption_rate, drawn.prediction_rate);
+        for (rate, law) in [(corruption, &way.corruption_rate), (prediction, way.prediction())] {
+            let (low, high) = law.range();
+            prop_assert!((low - 1e-12..=high + 1e-12).contains(&rate));
+        }
+        let all = copies_at(&masker, &text, key, stamp, &mut work);
+        prop_assert_eq!(all.len(), drawn.copies as usize);
+        prop_assert!(drawn.copies <= config.most_copies());
         let maskable: Vec<bool> = text.ids.iter().map(|&id| !special().is_reserved(id)).collect();
         let count = maskable.iter().filter(|&&m| m).count() as u64;
         let mut owner = vec![None; len];
@@ -105,7 +201,7 @@ proptest! {
                 prop_assert!(maskable[place as usize]);
                 prop_assert_eq!(label, text.ids[place as usize]);
             }
-            if let Some(cap) = config.max_predictions {
+            if let Some(cap) = way.max_predictions {
                 prop_assert!(copy.labels.len() <= cap as usize);
             } else {
                 prop_assert_eq!(copy.realised.capped, 0);
@@ -116,13 +212,13 @@ proptest! {
                     prop_assert_eq!(input, id);
                 }
                 masks += u64::from(maskable && input == MASK);
+                prop_assert!(!maskable || input == MASK || !special().is_reserved(input));
             }
             prop_assert_eq!(masks, copy.realised.masked);
             let changed = seen(copy, &text);
             prop_assert!(changed.len() as u64 <= copy.realised.corrupted());
-            let prediction = config.prediction().mean(1);
             let not_last = number + 1 < all.len();
-            if config.max_predictions.is_none() && (not_last || prediction == config.corruption_rate.mean(1)) {
+            if way.max_predictions.is_none() && (not_last || prediction == corruption) {
                 for place in &changed {
                     prop_assert!(copy.predicted.binary_search(place).is_ok(), "selected, not predicted");
                 }
@@ -130,7 +226,7 @@ proptest! {
             for &place in &changed {
                 prop_assert_eq!(owner[place as usize].replace(number), None, "in two copies");
             }
-            if config.extra_same == 0.0 {
+            if way.extra_same == 0.0 {
                 for &place in &copy.predicted {
                     let before = owner[place as usize].replace(number);
                     prop_assert!(before.is_none() || before == Some(number), "labelled in two copies");
@@ -138,7 +234,34 @@ proptest! {
             }
         }
         // Used buffers change nothing.
-        prop_assert_eq!(&all, &copies(&masker, &text, key, &mut work));
+        prop_assert_eq!(&all, &copies_at(&masker, &text, key, stamp, &mut work));
+    }
+
+    #[test]
+    fn layouts_hold_the_same_row(
+        config in configs(),
+        len in lengths(),
+        seed in any::<u64>(),
+        sentinels in prop_oneof![1usize..5, Just(4096usize)],
+    ) {
+        let text = Text::random(len, seed);
+        let mut work = Workspace::new();
+        let in_place = copies(&full_masker(&config, seed, 1), &text, key(seed), &mut work);
+        let of_removed = config.clone().with_layout(Layout::Removed);
+        let of_removed = full_masker(&of_removed, seed, 1);
+        for (copy, there) in in_place.iter().zip(removed(&of_removed, &text, key(seed), &mut work)) {
+            let kept = (0u32..).zip(&copy.input).filter(|&(_, &id)| id != MASK);
+            let (places, input): (Vec<u32>, Vec<TokenId>) = kept.unzip();
+            prop_assert_eq!((&there.places, &there.input), (&places, &input));
+            prop_assert_eq!((&there.predicted, &there.labels), (&copy.predicted, &copy.labels));
+            prop_assert_eq!(there.realised, copy.realised);
+        }
+        let of_sentinels = config.with_layout(Layout::Sentinel);
+        prop_assume!(of_sentinels.check().is_ok());
+        let of_sentinels = full_masker(&of_sentinels, seed, sentinels);
+        for (copy, there) in in_place.iter().zip(sentinel(&of_sentinels, &text, key(seed), &mut work)) {
+            layouts::check_sentinels(&text, copy, &there);
+        }
     }
 
     #[test]
@@ -211,12 +334,7 @@ proptest! {
 
 #[test]
 fn another_epoch_sample_or_seed_is_another_mask_and_the_same_key_the_same() {
-    for strategy in [
-        Strategy::Uniform,
-        Strategy::Word,
-        Strategy::Pmi,
-        Strategy::Span,
-    ] {
+    for strategy in Strategy::ALL {
         let config = MaskingConfig {
             strategy,
             ..MaskingConfig::default()

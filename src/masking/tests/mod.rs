@@ -2,10 +2,14 @@
 
 mod invariants;
 mod known;
+mod layouts;
+mod moving;
 mod rates;
 mod replacement;
+mod sources;
+mod weights;
 
-use super::{InPlace, Masker, Realised, Row, Stamp, TokenTable, Workspace};
+use super::{InPlace, Masker, Realised, Removed, Row, Sentinels, Stamp, TokenTable, Workspace};
 use crate::base::boundaries::Boundaries;
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::{SpecialTokens, TokenId};
@@ -25,6 +29,15 @@ pub fn special() -> SpecialTokens {
         reserved: vec![0, 1, 2, 3, 4, 998],
         ..SpecialTokens::default()
     }
+}
+
+/// The same with `count` sentinels, the last ids of the vocabulary.
+pub fn with_sentinels(count: usize) -> SpecialTokens {
+    let sentinels: Vec<TokenId> = (0..count).map(|i| (VOCABULARY + i) as u32).collect();
+    let mut special = special();
+    special.reserved.extend(&sentinels);
+    special.sentinels = sentinels;
+    special
 }
 
 /// A row that owns its planes.
@@ -92,9 +105,11 @@ impl Text {
 }
 
 /// One copy, as a reader of the batch sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copy {
     pub input: Vec<TokenId>,
+    pub places: Vec<u32>,
+    pub target: Vec<TokenId>,
     pub predicted: Vec<u32>,
     pub labels: Vec<TokenId>,
     pub realised: Realised,
@@ -105,27 +120,68 @@ pub fn masker(config: &MaskingConfig) -> Masker {
 }
 
 pub fn copies(masker: &Masker, text: &Text, key: Key, work: &mut Workspace) -> Vec<Copy> {
-    let drawn = masker.select(&text.row(), key, Stamp::default(), work);
+    copies_at(masker, text, key, Stamp::default(), work)
+}
+
+pub fn copies_at(
+    masker: &Masker,
+    text: &Text,
+    key: Key,
+    stamp: Stamp,
+    work: &mut Workspace,
+) -> Vec<Copy> {
+    let row = text.row();
+    let drawn = masker.select(&row, key, stamp, work);
     (0..drawn.copies)
         .map(|copy| {
-            let (mut input, mut predicted, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-            let realised = masker.write(
-                &text.row(),
-                key,
-                copy,
-                work,
-                &mut InPlace {
-                    input: &mut input,
-                    predicted: &mut predicted,
-                    labels: &mut labels,
-                },
-            );
-            Copy {
-                input,
-                predicted,
-                labels,
-                realised,
-            }
+            let mut out = Copy::default();
+            let mut into = InPlace {
+                input: &mut out.input,
+                predicted: &mut out.predicted,
+                labels: &mut out.labels,
+            };
+            out.realised = masker.write(&row, key, copy, work, &mut into);
+            out
+        })
+        .collect()
+}
+
+/// A copy in the layout removed.
+pub fn removed(masker: &Masker, text: &Text, key: Key, work: &mut Workspace) -> Vec<Copy> {
+    let row = text.row();
+    let drawn = masker.select(&row, key, Stamp::default(), work);
+    (0..drawn.copies)
+        .map(|copy| {
+            let mut out = Copy::default();
+            let mut into = Removed {
+                input: &mut out.input,
+                places: &mut out.places,
+                base: 0,
+                predicted: &mut out.predicted,
+                labels: &mut out.labels,
+            };
+            out.realised = masker.write_removed(&row, key, copy, work, &mut into);
+            out
+        })
+        .collect()
+}
+
+/// A copy in the layout sentinel.
+pub fn sentinel(masker: &Masker, text: &Text, key: Key, work: &mut Workspace) -> Vec<Copy> {
+    let row = text.row();
+    let drawn = masker.select(&row, key, Stamp::default(), work);
+    (0..drawn.copies)
+        .map(|copy| {
+            let mut out = Copy::default();
+            let mut into = Sentinels {
+                input: &mut out.input,
+                places: &mut out.places,
+                target: &mut out.target,
+                predicted: &mut out.predicted,
+                labels: &mut out.labels,
+            };
+            out.realised = masker.write_sentinel(&row, key, copy, work, &mut into);
+            out
         })
         .collect()
 }

@@ -24,12 +24,7 @@ fn config(strategy: Strategy, rate: f64) -> MaskingConfig {
 fn every_strategy_realises_every_rate() {
     let text = Text::random(128, 3);
     let mut work = Workspace::new();
-    for strategy in [
-        Strategy::Uniform,
-        Strategy::Word,
-        Strategy::Pmi,
-        Strategy::Span,
-    ] {
+    for strategy in Strategy::ALL {
         for budget in [Budget::Fair, Budget::Bernoulli] {
             for rate in RATES {
                 let masker = masker(&MaskingConfig {
@@ -123,12 +118,7 @@ fn every_position_has_the_same_chance() {
 fn copies_share_the_rates_of_all_strategies() {
     let text = Text::random(128, 4);
     let mut work = Workspace::new();
-    for strategy in [
-        Strategy::Uniform,
-        Strategy::Word,
-        Strategy::Pmi,
-        Strategy::Span,
-    ] {
+    for strategy in Strategy::ALL {
         for (corruption, prediction, count) in [
             (0.2, 0.4, 2),
             (0.05, 0.4, 8),
