@@ -4,13 +4,14 @@
 //! Documents are cut into pieces of at most the room of a row. From the longest piece
 //! to the shortest, each goes into the row with the least space that still holds it,
 //! or opens a new one; of equal pieces the earlier document comes first, of equal rows
-//! the one opened first. Rows are then numbered by the first piece in each, and hold
-//! their pieces in document order, so that the last rows of a corpus are no more short
-//! documents than the first ones. O(n log n) in pieces; no draw, so the rows are a
-//! function of the documents' lengths and the length of a row.
+//! the one opened first. Rows are then numbered by the first piece in each and hold
+//! their pieces in document order: in the order they are opened, the last rows of a
+//! corpus, which are held out, would be those of its shortest documents. The tail of a
+//! cut document may so have an earlier row than its beginning.
 //!
-//! Full rows of long documents share nothing, so what is packed are whole documents
-//! and the tails of cut ones.
+//! O(n log n) in pieces. No draw: the rows are a function of the documents' lengths and
+//! the length of a row. Never more rows than one for each piece (`document`), and no two
+//! rows of a record batch would fit into one.
 
 use std::collections::BTreeSet;
 
