@@ -11,7 +11,9 @@
 //!
 //! O(n log n) in pieces. No draw: the rows are a function of the documents' lengths and
 //! the length of a row. Never more rows than one for each piece (`document`), and no two
-//! rows of a record batch would fit into one.
+//! rows of a record batch would fit into one. On English Wikipedia 99.8 % of the tokens
+//! of rows of 128 are no padding and 99.1 % of rows of 512 (`document`: 98.1 and 92.3 %),
+//! on paragraphs of novels 99.9 and 99.7 % (42.9 and 12.5 %): `docs/benchmarks.md`.
 
 use std::collections::BTreeSet;
 
