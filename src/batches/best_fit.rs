@@ -131,6 +131,7 @@ fn assign(costs: &[u32], length: u32, around: u32) -> (Vec<u32>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn packed(lengths: &[usize], room: usize, around: usize) -> Vec<Vec<(u32, u32)>> {
         let packing = Packing::new(lengths.iter().copied(), room, around);
@@ -177,5 +178,44 @@ mod tests {
             packed(&[6, 6, 4, 4, 6], 10, 0),
             [vec![(0, 0), (2, 0)], vec![(1, 0), (3, 0)], vec![(4, 0)]]
         );
+    }
+
+    /// The rule word for word: every row looked at for every piece.
+    fn by_looking_at_every_row(costs: &[u32], length: u32) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..costs.len()).collect();
+        order.sort_by(|&a, &b| costs[b].cmp(&costs[a]).then(a.cmp(&b)));
+        let mut rows: Vec<(u32, Vec<usize>)> = Vec::new();
+        for piece in order {
+            let fits = |row: &&mut (u32, Vec<usize>)| row.0 >= costs[piece];
+            // Of equal spaces `min_by_key` takes the first.
+            match rows.iter_mut().filter(fits).min_by_key(|row| row.0) {
+                Some((space, pieces)) => {
+                    *space -= costs[piece];
+                    pieces.push(piece);
+                }
+                None => rows.push((length - costs[piece], vec![piece])),
+            }
+        }
+        let mut rows: Vec<Vec<usize>> = rows.into_iter().map(|row| row.1).collect();
+        rows.iter_mut().for_each(|row| row.sort_unstable());
+        rows.sort();
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_those_of_the_rule_word_for_word(
+            lengths in prop::collection::vec(1usize..=20, 0..60),
+            room in 20usize..60,
+            around in 1usize..=2,
+        ) {
+            let costs: Vec<u32> = lengths.iter().map(|&n| (n + around) as u32).collect();
+            let expected = by_looking_at_every_row(&costs, (room + around) as u32);
+            let found: Vec<Vec<usize>> = packed(&lengths, room, around)
+                .iter()
+                .map(|row| row.iter().map(|&(document, _)| document as usize).collect())
+                .collect();
+            prop_assert_eq!(found, expected);
+        }
     }
 }
