@@ -218,8 +218,8 @@ fn documents_that_fit_a_row_share_it_whole() {
 #[test]
 fn attention_runs_of_a_batch_are_those_of_its_rows_and_copies() {
     let masking = MaskingConfig {
-        corruption_rate: 0.2,
-        prediction_rate: Some(0.4),
+        corruption_rate: 0.2.into(),
+        prediction_rate: Some(0.4.into()),
         ..MaskingConfig::default()
     };
     for layout in LAYOUTS {
@@ -244,7 +244,7 @@ fn attention_runs_of_a_batch_are_those_of_its_rows_and_copies() {
                 several |= ends[row].len() > 1;
             }
             assert_eq!(batch.cu_seqlens, expected);
-            assert!(batch.position_ids().eq(positions));
+            assert_eq!(batch.position_ids(), positions);
             let tokens: u32 = batch.lengths.iter().sum();
             assert_eq!(batch.cu_seqlens.last(), Some(&tokens));
         }
