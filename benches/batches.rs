@@ -28,7 +28,7 @@ const TOKENS: u64 = 4 << 20;
 const BATCH_ROWS: usize = 256;
 const WHY: &str = "a shard that was just written";
 
-/// Documents of 500 tokens with ids of uneven frequency, words of 1.3 and units of
+/// Documents of 1 to 999 tokens with ids of uneven frequency, words of 1.3 and units of
 /// 1.9 tokens on average.
 fn write(folder: &Path) {
     let layout = Layout {
@@ -40,7 +40,7 @@ fn write(folder: &Path) {
     let mut draws = Key::default().generator(Purpose::Shuffle);
     for document in 0..TOKENS / 500 {
         let (mut tokens, mut words, mut units) = (Vec::new(), Boundaries::new(), Boundaries::new());
-        for place in 0..500 {
+        for place in 0..1 + draws.below(999) {
             let word = place == 0 || draws.below(100) < 77;
             tokens.push(1000 + (draws.unit().powi(4) * 29_000.0) as u32);
             words.push(word);
@@ -93,16 +93,17 @@ fn batches(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect(WHY);
     write(folder.path());
     for length in [128, 512] {
-        let rows = RowsConfig {
-            layout: RowLayout::Packed,
-            length,
-        };
-        let shards = ShardSet::open(folder.path()).expect(WHY);
-        let corpus = Arc::new(Corpus::open(shards, &rows).expect(WHY));
         let mut group = criterion.benchmark_group(format!("batches/{length}"));
         group.sample_size(20);
-        group.throughput(Throughput::Elements(corpus.rows() * u64::from(length)));
-        for (name, strategy) in [("uniform", Strategy::Uniform), ("pmi", Strategy::Pmi)] {
+        for (name, layout, strategy) in [
+            ("uniform", RowLayout::Packed, Strategy::Uniform),
+            ("pmi", RowLayout::Packed, Strategy::Pmi),
+            ("uniform, best fit", RowLayout::BestFit, Strategy::Uniform),
+        ] {
+            let rows = RowsConfig { layout, length };
+            let shards = ShardSet::open(folder.path()).expect(WHY);
+            let corpus = Arc::new(Corpus::open(shards, &rows).expect(WHY));
+            group.throughput(Throughput::Elements(corpus.rows() * u64::from(length)));
             let masking = MaskingConfig {
                 strategy,
                 ..MaskingConfig::default()

@@ -711,3 +711,64 @@ fn an_interrupted_stage_says_so_and_goes_on() {
         "after SIGTERM",
     );
 }
+
+/// T5's kind: nothing opens a row, sentinels, and a mask token only when it is named.
+#[test]
+fn a_tokenizer_without_a_token_that_opens_rows_goes_from_text_to_a_model_by_best_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let unigram = "tests/data/tokenizers/unigram";
+    let [tokens, shards] = ["tokens", "shards"].map(|name| at(folder, name));
+    let tokenize = [
+        &["tokenize", NOVEL, "-o", &tokens, "--document", "paragraph"][..],
+        &["--tokenizer", unigram, "--mask-token", "<mask>"],
+        &["--add-special-tokens"],
+    ];
+    done(&tokenize.concat());
+    done(&["shard", &tokens, "-o", &shards]);
+    let text = String::from_utf8(done(&["inspect", &shards]).stdout).unwrap();
+    let roles = "(mask 1200, sep 1, pad 0, unk 2, 3 sentinels)";
+    assert!(text.contains(roles), "{text}");
+
+    // Rows of shards and of text: tokens and </s>, nothing before them.
+    let raw = [
+        &["mask", "--text", "A hound it was", "--format", "json"][..],
+        &["--tokenizer", unigram, "--mask-token", "<mask>"],
+    ];
+    for arguments in [vec!["mask", &shards, "--format", "json"], raw.concat()] {
+        let json: serde_json::Value = serde_json::from_slice(&done(&arguments).stdout).unwrap();
+        let row = &json["rows"][0];
+        let ids: Vec<u64> = serde_json::from_value(row["ids"].clone()).unwrap();
+        let (last, text) = ids.split_last().unwrap();
+        assert_eq!(*last, 1);
+        assert!(text[0] > 5, "{ids:?}");
+        assert_eq!(row["mask"], 1200);
+    }
+
+    let model = |name: &str, threads: &str| {
+        let output = at(folder, name);
+        let arguments = [
+            &["train", &shards, "-o", &output, "--steps", "8"][..],
+            &["--rows.layout", "best_fit", "--rows.length", "64"],
+            &["--batch-size", "4", "--checkpoint-every", "3"],
+            &["--model.layers", "1", "--model.hidden", "32"],
+            &["--model.heads", "2", "--model.feed-forward", "64"],
+            &["--model.positions", "64", "--threads", threads],
+        ];
+        done(&arguments.concat());
+        folder.join(name)
+    };
+    let one = model("one", "1");
+    assert_same(&one, &model("two", "2"), "by best fit");
+    // From what a kill after step 6 leaves.
+    let step = "checkpoints/step-000000006";
+    let resumed = folder.join("resumed");
+    fs::create_dir_all(resumed.join(step)).unwrap();
+    for (name, bytes) in bytes_of(&one.join(step)) {
+        fs::write(resumed.join(step).join(name), bytes).unwrap();
+    }
+    fs::copy(one.join("metrics.jsonl"), resumed.join("metrics.jsonl")).unwrap();
+    assert_same(&one, &model("resumed", "2"), "gone on with by best fit");
+    let metrics = fs::read_to_string(one.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("validation"), "{metrics}");
+}

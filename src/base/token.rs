@@ -71,7 +71,7 @@ pub fn is_wide(size: usize) -> bool {
 pub struct SpecialTokens {
     /// `[MASK]` or `<mask>`: stands where a token was masked.
     pub mask: Option<TokenId>,
-    /// `[CLS]` or `<s>`: opens a row.
+    /// `[CLS]` or `<s>`: opens a row; T5 has none.
     pub cls: Option<TokenId>,
     /// `[SEP]` or `</s>`: closes a row and stands between documents.
     pub sep: Option<TokenId>,
@@ -79,11 +79,12 @@ pub struct SpecialTokens {
     pub pad: Option<TokenId>,
     /// `[UNK]` or `<unk>`: stands for text that the vocabulary cannot spell.
     pub unk: Option<TokenId>,
-    /// Every special or added id, the roles included, ascending. None of them is
-    /// ever masked, predicted or drawn as a random replacement.
+    /// Every special or added id, roles and sentinels included, ascending. None of them
+    /// is ever masked, predicted or drawn as a random replacement.
     pub reserved: Vec<TokenId>,
     /// `<extra_id_0>`, `<extra_id_1>`, … in the order of their numbers: what stands for
-    /// spans in the layout `sentinel` (T5). Among the reserved ids.
+    /// spans in the layout `sentinel` (Raffel et al. 2020). Among the reserved ids. Left
+    /// out of manifests when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sentinels: Vec<TokenId>,
 }

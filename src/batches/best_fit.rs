@@ -4,13 +4,16 @@
 //! Documents are cut into pieces of at most the room of a row. From the longest piece
 //! to the shortest, each goes into the row with the least space that still holds it,
 //! or opens a new one; of equal pieces the earlier document comes first, of equal rows
-//! the one opened first. Rows are then numbered by the first piece in each, and hold
-//! their pieces in document order, so that the last rows of a corpus are no more short
-//! documents than the first ones. O(n log n) in pieces; no draw, so the rows are a
-//! function of the documents' lengths and the length of a row.
+//! the one opened first. Rows are then numbered by the first piece in each and hold
+//! their pieces in document order: in the order they are opened, the last rows of a
+//! corpus, which are held out, would be those of its shortest documents. The tail of a
+//! cut document may so have an earlier row than its beginning.
 //!
-//! Full rows of long documents share nothing, so what is packed are whole documents
-//! and the tails of cut ones.
+//! O(n log n) in pieces. No draw: the rows are a function of the documents' lengths and
+//! the length of a row. Never more rows than one for each piece (`document`), and no two
+//! rows of a record batch would fit into one. On English Wikipedia 99.8 % of the tokens
+//! of rows of 128 are no padding and 99.1 % of rows of 512 (`document`: 98.1 and 92.3 %),
+//! on paragraphs of novels 99.9 and 99.7 % (42.9 and 12.5 %): `docs/benchmarks.md`.
 
 use std::collections::BTreeSet;
 
@@ -128,6 +131,7 @@ fn assign(costs: &[u32], length: u32, around: u32) -> (Vec<u32>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn packed(lengths: &[usize], room: usize, around: usize) -> Vec<Vec<(u32, u32)>> {
         let packing = Packing::new(lengths.iter().copied(), room, around);
@@ -174,5 +178,44 @@ mod tests {
             packed(&[6, 6, 4, 4, 6], 10, 0),
             [vec![(0, 0), (2, 0)], vec![(1, 0), (3, 0)], vec![(4, 0)]]
         );
+    }
+
+    /// The rule word for word: every row looked at for every piece.
+    fn by_looking_at_every_row(costs: &[u32], length: u32) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..costs.len()).collect();
+        order.sort_by(|&a, &b| costs[b].cmp(&costs[a]).then(a.cmp(&b)));
+        let mut rows: Vec<(u32, Vec<usize>)> = Vec::new();
+        for piece in order {
+            let fits = |row: &&mut (u32, Vec<usize>)| row.0 >= costs[piece];
+            // Of equal spaces `min_by_key` takes the first.
+            match rows.iter_mut().filter(fits).min_by_key(|row| row.0) {
+                Some((space, pieces)) => {
+                    *space -= costs[piece];
+                    pieces.push(piece);
+                }
+                None => rows.push((length - costs[piece], vec![piece])),
+            }
+        }
+        let mut rows: Vec<Vec<usize>> = rows.into_iter().map(|row| row.1).collect();
+        rows.iter_mut().for_each(|row| row.sort_unstable());
+        rows.sort();
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_those_of_the_rule_word_for_word(
+            lengths in prop::collection::vec(1usize..=20, 0..60),
+            room in 20usize..60,
+            around in 1usize..=2,
+        ) {
+            let costs: Vec<u32> = lengths.iter().map(|&n| (n + around) as u32).collect();
+            let expected = by_looking_at_every_row(&costs, (room + around) as u32);
+            let found: Vec<Vec<usize>> = packed(&lengths, room, around)
+                .iter()
+                .map(|row| row.iter().map(|&(document, _)| document as usize).collect())
+                .collect();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+mod rows;
+
 const CLS: TokenId = 2;
 const SEP: TokenId = 3;
 const VOCABULARY: u64 = 500;
@@ -55,8 +57,29 @@ fn documents(count: usize, seed: u64) -> Vec<Doc> {
         .collect()
 }
 
+fn special() -> SpecialTokens {
+    SpecialTokens {
+        pad: Some(0),
+        unk: Some(1),
+        cls: Some(CLS),
+        sep: Some(SEP),
+        mask: Some(4),
+        reserved: vec![0, 1, 2, 3, 4],
+        ..SpecialTokens::default()
+    }
+}
+
 /// Writes `shards`, each a list of documents, as `cloze shard` would.
 fn write(folder: &Path, shards: &[Vec<Doc>], units: bool) {
+    write_for(folder, shards, units, (special(), VOCABULARY));
+}
+
+fn write_for(
+    folder: &Path,
+    shards: &[Vec<Doc>],
+    units: bool,
+    (special_tokens, vocabulary_size): (SpecialTokens, u64),
+) {
     let mut files = Vec::new();
     for (index, documents) in shards.iter().enumerate() {
         let name = format!("shard-{index}.arrow");
@@ -94,16 +117,8 @@ fn write(folder: &Path, shards: &[Vec<Doc>], units: bool) {
         tokenizer: Some(TokenizerRecord {
             file: "tokenizer.json".into(),
             fingerprint: String::new(),
-            vocabulary_size: VOCABULARY,
-            special_tokens: SpecialTokens {
-                pad: Some(0),
-                unk: Some(1),
-                cls: Some(CLS),
-                sep: Some(SEP),
-                mask: Some(4),
-                reserved: vec![0, 1, 2, 3, 4],
-                sentinels: Vec::new(),
-            },
+            vocabulary_size,
+            special_tokens,
             tokenizer_path: "library".into(),
         }),
         vocabulary: None,
@@ -249,7 +264,13 @@ fn originals(batch: &Batch) -> Vec<Vec<TokenId>> {
 
 #[test]
 fn an_epoch_is_every_training_row_once_in_another_order_each_time() {
-    let written = corpus(RowLayout::Packed, 16, false);
+    for layout in [RowLayout::Packed, RowLayout::BestFit] {
+        an_epoch_is_every_training_row_once(layout);
+    }
+}
+
+fn an_epoch_is_every_training_row_once(layout: RowLayout) {
+    let written = corpus(layout, 16, false);
     let split = written.corpus.split(&ValidationConfig::default()).unwrap();
     assert!(split.training > 100);
     let batches = two_epochs(&written.corpus, &MaskingConfig::default(), split.training);
@@ -271,7 +292,13 @@ fn an_epoch_is_every_training_row_once_in_another_order_each_time() {
 
 #[test]
 fn reading_on_from_any_position_gives_the_same_batches() {
-    let written = corpus(RowLayout::Packed, 16, true);
+    for layout in [RowLayout::Packed, RowLayout::BestFit] {
+        reading_on_gives_the_same_batches(layout);
+    }
+}
+
+fn reading_on_gives_the_same_batches(layout: RowLayout) {
+    let written = corpus(layout, 16, true);
     let masking = MaskingConfig {
         strategy: Strategy::Pmi,
         corruption_rate: 0.2.into(),
@@ -297,7 +324,13 @@ fn reading_on_from_any_position_gives_the_same_batches() {
 
 #[test]
 fn a_mask_depends_on_seed_epoch_and_row_alone() {
-    let written = corpus(RowLayout::Packed, 16, false);
+    for layout in [RowLayout::Packed, RowLayout::BestFit] {
+        a_mask_depends_on_its_key(layout);
+    }
+}
+
+fn a_mask_depends_on_its_key(layout: RowLayout) {
+    let written = corpus(layout, 16, false);
     let rows = written.corpus.rows();
     let read = |batch_rows, window_tokens| {
         let order = Order {
@@ -351,7 +384,13 @@ fn copies_of_a_row_stand_together_and_rows_are_padded() {
 
 #[test]
 fn validation_rows_are_the_last_ones_and_their_masks_stay() {
-    let written = corpus(RowLayout::Packed, 16, false);
+    for layout in [RowLayout::Packed, RowLayout::BestFit] {
+        validation_rows_are_the_last_ones(layout);
+    }
+}
+
+fn validation_rows_are_the_last_ones(layout: RowLayout) {
+    let written = corpus(layout, 16, false);
     let config = ValidationConfig {
         share: 0.1,
         max_rows: 5,

@@ -54,7 +54,7 @@ fn describe(artefact: &Artefact, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  fingerprint {}", first.fingerprint)?;
     if let Some(tokenizer) = &first.tokenizer {
         let special = &tokenizer.special_tokens;
-        let roles: Vec<String> = [
+        let mut roles: Vec<String> = [
             ("mask", special.mask),
             ("cls", special.cls),
             ("sep", special.sep),
@@ -64,6 +64,9 @@ fn describe(artefact: &Artefact, out: &mut String) -> std::fmt::Result {
         .iter()
         .filter_map(|(role, id)| id.map(|id| format!("{role} {id}")))
         .collect();
+        if !special.sentinels.is_empty() {
+            roles.push(format!("{} sentinels", special.sentinels.len()));
+        }
         writeln!(
             out,
             "  tokenizer of {} entries ({}), {} path",

@@ -67,8 +67,8 @@ pub enum Unencodable {
 }
 
 impl Tokenizer {
-    /// Loads `config.tokenizer`, finds the special tokens and appends those that are
-    /// named, missing and asked for.
+    /// Loads `config.tokenizer`, finds the special tokens and sentinels and appends those
+    /// that are named, missing and asked for.
     pub fn load(config: &TokenizeConfig) -> Result<Self> {
         let place = config.tokenizer.display().to_string();
         let mut source = source::read(&config.tokenizer, config.lowercase)?;
@@ -91,7 +91,10 @@ impl Tokenizer {
                     .find_map(|spelling| library.token_to_id(spelling)),
             };
         }
-        flag_roles(&mut library, &special).map_err(|error| broken(&place, error))?;
+        special.sentinels = (0..)
+            .map_while(|number| library.token_to_id(&roles::sentinel(number)))
+            .collect();
+        flag_named(&mut library, &special).map_err(|error| broken(&place, error))?;
         let json = library
             .to_string(false)
             .map_err(|error| broken(&place, error))?;
@@ -332,12 +335,8 @@ fn named_token(
     }
 }
 
-/// Flags every token with a role as special, so that its spelling in text is text.
-fn flag_roles(
-    library: &mut tokenizers::Tokenizer,
-    special: &SpecialTokens,
-) -> tokenizers::Result<()> {
-    let added = library.get_added_tokens_decoder();
+/// Every id with a role, and the sentinels.
+fn named(special: &SpecialTokens) -> impl Iterator<Item = TokenId> {
     let roles = [
         special.mask,
         special.cls,
@@ -345,8 +344,19 @@ fn flag_roles(
         special.pad,
         special.unk,
     ];
+    let sentinels = special.sentinels.iter().copied();
+    roles.into_iter().flatten().chain(sentinels)
+}
+
+/// Flags every token with a role and every sentinel as special, so that its spelling in
+/// text is text.
+fn flag_named(
+    library: &mut tokenizers::Tokenizer,
+    special: &SpecialTokens,
+) -> tokenizers::Result<()> {
+    let added = library.get_added_tokens_decoder();
     let mut tokens = Vec::new();
-    for id in roles.into_iter().flatten() {
+    for id in named(special) {
         let token = match added.get(&id) {
             Some(token) if token.special => continue,
             Some(token) => token.clone().special(true),
@@ -362,17 +372,10 @@ fn flag_roles(
     library.add_special_tokens(tokens).map(drop)
 }
 
-/// Every added id and every role, ascending.
+/// Every added id, every role and every sentinel, ascending.
 fn reserved(library: &tokenizers::Tokenizer, special: &SpecialTokens) -> Vec<TokenId> {
-    let roles = [
-        special.mask,
-        special.cls,
-        special.sep,
-        special.pad,
-        special.unk,
-    ];
     let mut ids: Vec<TokenId> = library.get_added_tokens_decoder().into_keys().collect();
-    ids.extend(roles.into_iter().flatten());
+    ids.extend(named(special));
     ids.sort_unstable();
     ids.dedup();
     ids

@@ -1,5 +1,6 @@
 //! Special tokens by role, from what the user says, the files beside the
-//! tokenizer, its own post-processor, and the usual spellings, in this order.
+//! tokenizer, its own post-processor, and the usual spellings, in this order. And the
+//! sentinels of T5 and UL2, by their spelling.
 
 use serde_json::Value;
 use std::fmt;
@@ -67,6 +68,11 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.key().trim_end_matches("_token"))
     }
+}
+
+/// The spelling of sentinel `number`, from 0 (T5, Raffel et al. 2020; UL2).
+pub(super) fn sentinel(number: usize) -> String {
+    format!("<extra_id_{number}>")
 }
 
 /// Whether `spelling` is a usual one of any role.

@@ -103,6 +103,56 @@ fn special_tokens_are_found_by_role() {
 }
 
 #[test]
+fn sentinels_are_found_in_the_order_of_their_numbers() {
+    let tokenizer = load("unigram");
+    assert_eq!(tokenizer.special().sentinels, [3, 4, 5]);
+    let spelled = tokenizer.special().sentinels.iter();
+    assert!(spelled.map(|&id| tokenizer.spelling(id)).eq([
+        "<extra_id_0>",
+        "<extra_id_1>",
+        "<extra_id_2>"
+    ]));
+    for name in ["bert-base-uncased", "byte-level-bpe", "gpt2-style"] {
+        assert!(load(name).special().sentinels.is_empty(), "{name}");
+    }
+
+    // As T5 numbers them, the last id first; 3 has no 2 before it. They lie among the
+    // ordinary entries, and are special all the same.
+    let vocabulary = [
+        "[UNK]",
+        "[SEP]",
+        "<extra_id_3>",
+        "<extra_id_1>",
+        "<extra_id_0>",
+        "extra",
+        "_",
+        "id",
+        "0",
+        "<",
+        ">",
+    ]
+    .join("\n");
+    let (_folder, config) = written(&[("vocab.txt", &vocabulary)]);
+    let tokenizer = Tokenizer::load(&config).unwrap();
+    let special = tokenizer.special();
+    assert_eq!(special.sentinels, [4, 3]);
+    assert_eq!(special.reserved, [0, 1, 3, 4]);
+    assert_eq!(pieces(&tokenizer, "<extra_id_0>"), "|<|extra|_|id|_|0|>");
+    let again = Tokenizer::from_json("t", tokenizer.to_json(), special.clone()).unwrap();
+    assert_eq!(again.special(), special);
+}
+
+#[test]
+fn manifests_without_sentinels_are_as_they_were() {
+    let bert = serde_json::to_value(load("bert-base-uncased").special()).unwrap();
+    assert!(bert.get("sentinels").is_none());
+    let read: SpecialTokens = serde_json::from_value(bert).unwrap();
+    assert_eq!(&read, load("bert-base-uncased").special());
+    let unigram = serde_json::to_value(load("unigram").special()).unwrap();
+    assert_eq!(unigram["sentinels"], json!([3, 4, 5]));
+}
+
+#[test]
 fn files_beside_a_tokenizer_name_its_special_tokens() {
     let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n<X>\na\n";
     let (_folder, config) = written(&[

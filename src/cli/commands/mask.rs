@@ -74,6 +74,13 @@ pub fn command() -> Result<Command> {
                 .value_parser(["uniform", "word", "pmi", "span"]),
         )
         .arg(
+            Arg::new("mask_token")
+                .long("mask-token")
+                .help("Mask token for --tokenizer; appended if its vocabulary lacks it")
+                .value_name("SPELLING")
+                .requires("tokenizer"),
+        )
+        .arg(
             Arg::new("epoch")
                 .long("epoch")
                 .help("Epoch of the masks [default: 0]")
@@ -173,6 +180,9 @@ fn preview(matches: &ArgMatches, request: &Request) -> Result<Preview> {
     let config = TokenizeConfig {
         inputs: vec![given(matches, "input").display().to_string()],
         tokenizer,
+        mask_token: shared::typed(matches, "mask_token"),
+        // For this look alone: nothing is written.
+        add_special_tokens: true,
         ..TokenizeConfig::default()
     };
     let texts = match shared::typed::<String>(matches, "text") {
