@@ -1,5 +1,6 @@
-//! Tokens per second from a mapped shard to finished batches, one thread: record
-//! batches checked, decompressed, cut into rows, permuted, masked at 40 %, padded.
+//! Tokens per second to finished batches, one thread. `decoded`: from a decoded record
+//! batch, cut into rows, masked at 40 %, padded. `batches`: from a mapped shard, record
+//! batches checked, decompressed, and rows permuted besides.
 //! Shards of 4 Mi tokens in the system's temporary folder; every run asserts the
 //! realised rate.
 //!
@@ -10,12 +11,14 @@ use cloze::base::generator::{Key, Purpose};
 use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::base::token::SpecialTokens;
+use cloze::batches::cut::RowBuffer;
+use cloze::batches::masks::BatchMasker;
 use cloze::batches::reader::WINDOW_TOKENS;
 use cloze::batches::{Corpus, Order, Position, Reader, Realised};
 use cloze::columnar::DocumentWriter;
 use cloze::columnar::writer::Layout;
-use cloze::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
-use cloze::masking::{Masker, TokenTable};
+use cloze::config::{Budget, MaskingConfig, RowLayout, RowsConfig, Strategy};
+use cloze::masking::{Masker, Stamp, TokenTable};
 use cloze::shard::ShardSet;
 use cloze::storage::manifest::{FORMAT, FileRecord};
 use cloze::storage::{ArtefactKind, Manifest, TokenizerRecord};
@@ -139,5 +142,90 @@ fn batches(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, batches);
+/// Ways to mask, all at 40 %.
+fn ways() -> Vec<(&'static str, MaskingConfig)> {
+    let of = |strategy| MaskingConfig {
+        strategy,
+        ..MaskingConfig::default()
+    };
+    vec![
+        ("uniform", of(Strategy::Uniform)),
+        (
+            "uniform 80-10-10",
+            MaskingConfig {
+                mask_share: 0.8,
+                random_share: 0.1,
+                same_share: 0.1,
+                ..of(Strategy::Uniform)
+            },
+        ),
+        (
+            "bernoulli",
+            MaskingConfig {
+                budget: Budget::Bernoulli,
+                ..of(Strategy::Uniform)
+            },
+        ),
+        ("word", of(Strategy::Word)),
+        ("pmi", of(Strategy::Pmi)),
+        ("span", of(Strategy::Span)),
+        ("geometric", of(Strategy::Geometric)),
+        ("ngram", of(Strategy::Ngram)),
+    ]
+}
+
+/// From decoded record batches to finished ids, positions and labels: rows cut, masked
+/// and padded, with what a row allocates (nothing) reused.
+fn decoded(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect(WHY);
+    write(folder.path());
+    for length in [128, 512] {
+        let rows = RowsConfig {
+            layout: RowLayout::Packed,
+            length,
+        };
+        let corpus = Corpus::open(ShardSet::open(folder.path()).expect(WHY), &rows).expect(WHY);
+        let special = corpus.shards().special_tokens().expect(WHY);
+        let mut group = criterion.benchmark_group(format!("decoded/{length}"));
+        for (name, masking) in ways() {
+            let tokens = TokenTable::new(corpus.vocabulary(), special);
+            let masker = Masker::new(&masking, &tokens).expect(WHY);
+            let mut masks = BatchMasker::new(&corpus, masker).expect(WHY);
+            let cut = corpus.read(0, masks.projection()).expect(WHY);
+            let rows = cut.rows() / BATCH_ROWS as u64 * BATCH_ROWS as u64;
+            assert!(rows > 0, "a record batch holds batches");
+            group.throughput(Throughput::Elements(rows * u64::from(length)));
+            let mut batch = masks.begin(BATCH_ROWS);
+            let mut buffer = RowBuffer::default();
+            let (mut epoch, mut sum) = (0, Realised::default());
+            group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+                bencher.iter(|| {
+                    epoch += 1;
+                    for row in 0..rows {
+                        if row % BATCH_ROWS as u64 == 0 {
+                            masks.restart(&mut batch);
+                        }
+                        cut.fill(corpus.frame(), row, &mut buffer);
+                        let key = Key {
+                            epoch,
+                            sample: row,
+                            ..Key::default()
+                        };
+                        masks.push(&buffer, key, Stamp::default(), &mut batch);
+                        if (row + 1) % BATCH_ROWS as u64 == 0 {
+                            masks.finish(&mut batch);
+                            sum.add(&batch.realised);
+                            black_box(&batch);
+                        }
+                    }
+                });
+            });
+            let share = sum.predicted as f64 / sum.maskable as f64;
+            assert!((share - 0.4).abs() < 0.002, "{name}: {share}");
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, decoded, batches);
 criterion_main!(benches);

@@ -41,6 +41,8 @@ pub struct Batch {
     /// 2022). A row is one run, or one for each document in the layout `best_fit`;
     /// copies of a row have the same runs.
     pub cu_seqlens: Vec<u32>,
+    /// Where there are places: that of the first token of each attention run.
+    pub run_starts: Vec<u32>,
     /// Layout sentinel: tokens in a row of `target`, padding included.
     pub target_length: usize,
     /// Layout sentinel: the ids to be generated, `rows × target_length`.
@@ -74,6 +76,11 @@ impl Batch {
         let start = self.cu_seqlens[self.cu_seqlens.len() - 1];
         let places = &self.places[from..];
         let in_place = self.layout == Layout::InPlace;
+        if !in_place {
+            self.run_starts.push(0);
+            self.run_starts
+                .extend(&ends[..ends.len().saturating_sub(1)]);
+        }
         self.cu_seqlens.extend(ends.iter().map(|&end| {
             let kept = match in_place {
                 true => end,
@@ -88,15 +95,24 @@ impl Batch {
         self.cu_seqlens.windows(2).map(|ends| ends[1] - ends[0])
     }
 
-    /// The position of each token, padding left out, as many as the last of
-    /// `cu_seqlens` says: its number in its attention run; in the layout removed, its
-    /// place in the row as it was.
+    /// The position of each token in its attention run, padding left out, as many as
+    /// the last of `cu_seqlens` says. In the layout removed it is that in the run as it
+    /// was, with all its tokens.
     pub fn position_ids(&self) -> Vec<u32> {
         if self.layout != Layout::Removed {
             return self.run_lengths().flat_map(|length| 0..length).collect();
         }
         let rows = self.places.chunks(self.length.max(1)).zip(&self.lengths);
-        rows.flat_map(|(row, &length)| row[..length as usize].iter().copied())
+        let mut places = rows.flat_map(|(row, &length)| &row[..length as usize]);
+        self.run_lengths()
+            .zip(&self.run_starts)
+            .flat_map(|(length, start)| {
+                places
+                    .by_ref()
+                    .take(length as usize)
+                    .map(move |place| place - start)
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 

@@ -1,15 +1,15 @@
 //! Masked rows put into batches, in each of the layouts. Nothing is allocated for a
 //! row once the buffers of the batch have grown.
 
-use super::Batch;
 use super::corpus::Corpus;
 use super::cut::RowBuffer;
+use super::{Batch, Position};
 use crate::base::error::Result;
 use crate::base::generator::Key;
 use crate::base::token::TokenId;
 use crate::columnar::Projection;
 use crate::config::Layout;
-use crate::masking::{InPlace, Masker, Removed, Row, Sentinels, Stamp, Workspace};
+use crate::masking::{InPlace, Masker, Realised, Removed, Row, Sentinels, Stamp, Workspace};
 
 /// Puts masked rows into batches.
 pub struct BatchMasker {
@@ -54,6 +54,35 @@ impl BatchMasker {
             cu_seqlens: vec![0],
             ..Batch::default()
         }
+    }
+
+    /// Empties a batch of [`BatchMasker::begin`], keeping its memory.
+    pub fn restart(&self, batch: &mut Batch) {
+        let mut keep = std::mem::take(batch);
+        for values in [
+            &mut keep.input,
+            &mut keep.lengths,
+            &mut keep.cu_seqlens,
+            &mut keep.places,
+            &mut keep.run_starts,
+            &mut keep.target,
+            &mut keep.target_lengths,
+            &mut keep.predicted,
+            &mut keep.labels,
+        ] {
+            values.clear();
+        }
+        keep.weights.clear();
+        keep.cu_seqlens.push(0);
+        *batch = Batch {
+            length: self.row_length,
+            rows: 0,
+            target_length: 0,
+            step: 0,
+            realised: Realised::default(),
+            after: Position::default(),
+            ..keep
+        };
     }
 
     /// Appends all copies of the row in `buffer`, one after the other.

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+mod layouts;
 mod rows;
 
 const CLS: TokenId = 2;

@@ -1,6 +1,7 @@
 //! The model as a whole: its gradients against finite differences and against
 //! candle's own, and what does not change them.
 
+use super::matrix::Matrix;
 use super::model::{Model, Noise};
 use super::oracle;
 use super::parameters::Parameters;
@@ -126,7 +127,7 @@ const NOISE: Noise = Noise {
 };
 
 pub fn gradients<T: Real>(model: &Model<T>, batch: &Batch) -> (f64, Parameters<T>) {
-    let mut gradients = model.parameters.map(|_| super::matrix::Matrix::empty());
+    let mut gradients = model.parameters.map(|_| Matrix::empty());
     let tally = model.backward(batch, NOISE, &mut gradients).unwrap();
     (tally.loss, gradients)
 }
@@ -316,7 +317,7 @@ fn one_thread_and_several_give_the_same_bits() {
 fn a_step_in_parts_has_the_gradient_of_the_whole() {
     let (model, whole) = (tiny(Norm::Pre, 0.2), batch());
     let (loss, gradients) = gradients(&model, &whole);
-    let mut sum = model.parameters.map(|_| super::matrix::Matrix::empty());
+    let mut sum = model.parameters.map(|_| Matrix::empty());
     let mut losses = 0.0;
     for part in 0..2 {
         let tokens = part * 18..part * 18 + 18;
@@ -378,4 +379,43 @@ fn evaluation_is_the_loss_of_the_logits_and_a_batch_without_labels_is_no_nan() {
         (0.0, 0.0, 0.0)
     );
     assert_eq!(gradients(&model, &batch).0, 0.0);
+}
+
+#[test]
+fn labels_weigh_what_their_row_says_in_loss_and_gradients() {
+    let (model, mut batch) = (tiny(Norm::Pre, 0.0), batch());
+    let weights: Vec<f32> = (0..batch.rows).map(|row| 0.5 + row as f32).collect();
+    let (mut expected, mut loss) = (model.parameters.map(|_| Matrix::empty()), 0.0);
+    for (row, &weight) in weights.iter().enumerate() {
+        let mut one = batch.clone();
+        let of_row = |p: &u32| *p as usize / batch.length == row;
+        let kept = batch.predicted.iter().zip(&batch.labels);
+        (one.predicted, one.labels) = kept.filter(|(p, _)| of_row(p)).unzip();
+        let (part, gradient) = gradients(&model, &one);
+        loss += f64::from(weight) * part;
+        for ((_, sum), (_, part)) in expected.named_mut().into_iter().zip(gradient.named()) {
+            if sum.is_empty() {
+                *sum = Matrix::new(part.rows(), part.cols(), vec![0.0; part.len()]);
+            }
+            for (sum, part) in sum.iter_mut().zip(part.iter()) {
+                *sum += f64::from(weight) * part;
+            }
+        }
+    }
+    batch.weights = weights;
+    batch.realised.maskable = 1000;
+    let (found, gradient) = gradients(&model, &batch);
+    assert!((found - loss).abs() < 1e-9, "{found} {loss}");
+    for ((name, a), (_, b)) in gradient.named().into_iter().zip(expected.named()) {
+        for (a, b) in a.iter().zip(b.iter()) {
+            assert!((a - b).abs() < 1e-9, "{name}: {a} {b}");
+        }
+    }
+    let tally = model.evaluate(&batch).unwrap();
+    assert!(
+        (tally.mean() - loss / 1000.0).abs() < 1e-9,
+        "a loss for each maskable token"
+    );
+    batch.weights.pop();
+    assert!(model.evaluate(&batch).is_err());
 }
