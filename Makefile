@@ -5,7 +5,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloze
 VENV := $(CACHE)/venv-$(shell cksum < tests/python/requirements.txt | cut -d' ' -f1)
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: test test-rust test-python lint bench schemas
+.PHONY: test test-rust test-python lint bench schemas fuzz
 
 test: test-rust test-python
 
@@ -33,3 +33,13 @@ bench:
 
 schemas:
 	CLOZE_WRITE_SCHEMAS=1 cargo test --release --locked --test schemas
+
+# A minute of coverage-guided fuzzing; SECONDS=600 for more. Only the crates of the
+# workspace are compiled anew, instrumented.
+SECONDS ?= 60
+fuzz:
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/instrument \
+		cargo build --release --locked --package cloze-fuzz
+	mkdir -p $(TARGET)/fuzz/masking
+	cd $(TARGET)/fuzz && $(TARGET)/release/masking masking \
+		-max_total_time=$(SECONDS) -max_len=2048 -print_final_stats=1

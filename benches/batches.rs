@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 const TOKENS: u64 = 4 << 20;
 const BATCH_ROWS: usize = 256;
+/// A record batch of 64 Ki tokens holds several of these.
+const DECODED_ROWS: usize = 64;
 const WHY: &str = "a shard that was just written";
 
 /// Documents of 1 to 999 tokens with ids of uneven frequency, words of 1.3 and units of
@@ -136,7 +138,9 @@ fn batches(criterion: &mut Criterion) {
                 });
             });
             let share = sum.predicted as f64 / sum.maskable as f64;
-            assert!((share - 0.4).abs() < 0.002, "{name}: {share}");
+            // A filter on the command line leaves some out.
+            let left_out = sum.maskable == 0;
+            assert!(left_out || (share - 0.4).abs() < 0.002, "{name}: {share}");
         }
         group.finish();
     }
@@ -192,17 +196,17 @@ fn decoded(criterion: &mut Criterion) {
             let masker = Masker::new(&masking, &tokens).expect(WHY);
             let mut masks = BatchMasker::new(&corpus, masker).expect(WHY);
             let cut = corpus.read(0, masks.projection()).expect(WHY);
-            let rows = cut.rows() / BATCH_ROWS as u64 * BATCH_ROWS as u64;
+            let rows = cut.rows() / DECODED_ROWS as u64 * DECODED_ROWS as u64;
             assert!(rows > 0, "a record batch holds batches");
             group.throughput(Throughput::Elements(rows * u64::from(length)));
-            let mut batch = masks.begin(BATCH_ROWS);
+            let mut batch = masks.begin(DECODED_ROWS);
             let mut buffer = RowBuffer::default();
             let (mut epoch, mut sum) = (0, Realised::default());
             group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
                 bencher.iter(|| {
                     epoch += 1;
                     for row in 0..rows {
-                        if row % BATCH_ROWS as u64 == 0 {
+                        if row % DECODED_ROWS as u64 == 0 {
                             masks.restart(&mut batch);
                         }
                         cut.fill(corpus.frame(), row, &mut buffer);
@@ -212,7 +216,7 @@ fn decoded(criterion: &mut Criterion) {
                             ..Key::default()
                         };
                         masks.push(&buffer, key, Stamp::default(), &mut batch);
-                        if (row + 1) % BATCH_ROWS as u64 == 0 {
+                        if (row + 1) % DECODED_ROWS as u64 == 0 {
                             masks.finish(&mut batch);
                             sum.add(&batch.realised);
                             black_box(&batch);
@@ -221,7 +225,9 @@ fn decoded(criterion: &mut Criterion) {
                 });
             });
             let share = sum.predicted as f64 / sum.maskable as f64;
-            assert!((share - 0.4).abs() < 0.002, "{name}: {share}");
+            // A filter on the command line leaves some out.
+            let left_out = sum.maskable == 0;
+            assert!(left_out || (share - 0.4).abs() < 0.002, "{name}: {share}");
         }
         group.finish();
     }

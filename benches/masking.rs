@@ -111,7 +111,9 @@ fn masking(criterion: &mut Criterion) {
                 });
             });
             let share = sum.predicted as f64 / sum.maskable as f64;
-            assert!((share - 0.4).abs() < 0.002, "{name}: {share}");
+            // A filter on the command line leaves some out.
+            let left_out = sum.maskable == 0;
+            assert!(left_out || (share - 0.4).abs() < 0.002, "{name}: {share}");
         }
         group.finish();
     }

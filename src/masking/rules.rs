@@ -98,6 +98,11 @@ impl Rules {
         Rates::new(corruption, prediction, self.budget, self.cap)
     }
 
+    /// Whether anything asks where spans open.
+    fn asks_for_spans(&self) -> bool {
+        self.whole_units || self.level == Level::Unit && !self.replacement.only_masks()
+    }
+
     /// Draws what each copy of `row` corrupts; `work` has begun the row.
     pub fn select(&self, row: &Row<'_>, key: Key, work: &mut Workspace) {
         let words = bits::words(row.len());
@@ -195,11 +200,17 @@ impl Rules {
                 bits: &mut work.selected,
                 words,
             },
-            &mut Planes {
-                bits: &mut work.openings,
-                words,
-            },
         );
+        if self.asks_for_spans() {
+            work.word_spans.open(
+                &work.units,
+                &work.selected,
+                &mut Planes {
+                    bits: &mut work.openings,
+                    words,
+                },
+            );
+        }
     }
 
     /// Replaces what copy `index` selected in `input`, the ids of the row, and leaves

@@ -83,8 +83,7 @@ pub(super) struct WordSpans {
 }
 
 impl WordSpans {
-    /// Fills the copies of `selected` with spans of `words`, `counts[j]` tokens each,
-    /// and sets the first position of each span in `openings`.
+    /// Fills the copies of `selected` with spans of `words`, `counts[j]` tokens each.
     pub fn fill(
         &mut self,
         words: &Units,
@@ -92,7 +91,6 @@ impl WordSpans {
         (law, overshoot): (&LengthLaw, Overshoot),
         draws: &mut Generator,
         selected: &mut Planes<'_>,
-        openings: &mut Planes<'_>,
     ) {
         let budget = counts.iter().sum();
         if counts.len() == 1 {
@@ -107,8 +105,11 @@ impl WordSpans {
             self.pieces.deal(counts.len(), draws, selected);
             self.union = union;
         }
-        for copy in 0..counts.len() {
-            let plane = &selected.bits[copy * selected.words..][..selected.words];
+    }
+
+    /// Sets where the spans of each copy open, of those that were filled last.
+    pub fn open(&self, words: &Units, selected: &[u64], openings: &mut Planes<'_>) {
+        for (copy, plane) in selected.chunks_exact(openings.words).enumerate() {
             let is_in = |position: u32| plane[position as usize / 64] >> (position % 64) & 1 == 1;
             let mut before = false;
             for word in 0..words.count() {
