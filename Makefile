@@ -24,8 +24,8 @@ $(VENV)/ready: tests/python/requirements.txt
 	touch $@
 
 lint:
-	cargo fmt --check
-	cargo clippy --release --all-targets --locked -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
 
 bench:
