@@ -12,6 +12,8 @@ pub mod html;
 mod pieces;
 pub mod render;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use request::{Rates, Request, Way, spelled};
 
