@@ -225,12 +225,15 @@ fn rates(matches: &ArgMatches) -> Result<Option<Vec<Rates>>> {
             c == ',' && depth == 0
         };
         for text in text.split(outside) {
-            let rate: Rate = text.parse().map_err(|wrong| {
+            let rate: Rate = text.parse().map_err(|wrong: String| {
+                let expected = wrong
+                    .split_once(": write ")
+                    .map_or("a rate", |(_, rest)| rest);
                 Error::usage(
                     "--rates",
-                    wrong,
-                    "rates separated by commas",
-                    "write --rates '0.15, linear(0.3, 0.15)'",
+                    format!("{:?}", text.trim()),
+                    expected,
+                    "separate several by commas",
                 )
             })?;
             rate.check("--rates")?;

@@ -251,10 +251,10 @@ fn what_is_one_unit_or_span_hangs_together() {
         one(row.clone(), vec![mask], look)
     };
     for (strategy, expected) in [
-        (Strategy::Uniform, "[___ _____] of [_________ ______]"),
-        (Strategy::Word, "[___ _____] of [_________ ______]"),
-        (Strategy::Pmi, "[___‿_____] of [_________‿______]"),
-        (Strategy::Span, "[___‿_____] of [_________‿______]"),
+        (Strategy::Uniform, "[___ _____] of [___________ ______]"),
+        (Strategy::Word, "[___ _____] of [___________ ______]"),
+        (Strategy::Pmi, "[___‿_____] of [___________‿______]"),
+        (Strategy::Span, "[___‿_____] of [___________‿______]"),
     ] {
         let text = text(strategy);
         assert!(text.contains(expected), "{text}");
