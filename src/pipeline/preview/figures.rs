@@ -88,6 +88,11 @@ pub fn head(mask: &ShownMask, labelled: bool) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// `1 row`, `2 rows`.
+pub fn rows(count: usize) -> String {
+    format!("{count} row{}", if count == 1 { "" } else { "s" })
+}
+
 /// `count` of `all` in percent.
 pub fn percent(count: u64, all: u64) -> String {
     format!("{:.1} %", 100.0 * count as f64 / all.max(1) as f64)

@@ -253,10 +253,10 @@ fn target_class(piece: &Piece) -> Option<&'static str> {
 /// What each way realised over all rows.
 fn totals(preview: &Preview, titles: &[String], out: &mut String) {
     *out += &format!(
-        "<section>\n<h2>Realised over {} rows</h2>\n<table class=\"totals\">\n<thead><tr>\
+        "<section>\n<h2>Realised over {}</h2>\n<table class=\"totals\">\n<thead><tr>\
          <th scope=\"col\">way</th><th scope=\"col\">asked</th>\
          <th scope=\"col\">realised</th></tr></thead>\n<tbody>\n",
-        preview.rows.len()
+        figures::rows(preview.rows.len())
     );
     let columns = preview.ways.iter().zip(titles).cycle();
     for (total, (way, title)) in preview.totals.iter().zip(columns) {
