@@ -184,6 +184,13 @@ fn layouts_without_masks_show_gaps_and_sentinels() {
         ],
     );
 
+    // A tokenizer without sentinels gets some for the look.
+    let flags = ["--presets", "bert,t5", "--sentinels", "9", "--width", "120"];
+    assert_told(
+        &mask(&flags),
+        &["bert", "t5, sentinels", "⟨0⟩", "target: ⟨0⟩"],
+    );
+
     // Three sentinels are too few for the spans of a longer row, which is told.
     let flags = ["--presets", "t5", "--rows", "1", "--length", "512"];
     let few = done(&[&raw[..], &flags].concat());
@@ -300,7 +307,10 @@ fn wrong_requests_are_told_what_is_wrong_and_the_way_out() {
 #[test]
 fn what_a_tokenizer_or_shards_lack_is_named() {
     let message = refused(1, &[NOVEL, "--tokenizer", BERT, "--presets", "t5"]);
-    assert_told(&message, &["no sentinel tokens", "<extra_id_0>", "removed"]);
+    assert_told(
+        &message,
+        &["no sentinel tokens", "--sentinels 100", "removed"],
+    );
     let message = refused(1, &[NOVEL, "--tokenizer", T5]);
     assert_told(&message, &["no mask token", "--mask-token"]);
 

@@ -55,6 +55,14 @@ pub fn command() -> Result<Command> {
                 .requires("tokenizer"),
         )
         .arg(
+            Arg::new("sentinels")
+                .long("sentinels")
+                .help("Sentinels for --tokenizer; appended where its vocabulary lacks them")
+                .value_name("COUNT")
+                .requires("tokenizer")
+                .value_parser(value_parser!(u32).range(..=1 << 16)),
+        )
+        .arg(
             file(
                 "vocabulary",
                 "Masking vocabulary that cuts raw text into PMI units, with --tokenizer",
@@ -263,6 +271,7 @@ fn preview(matches: &ArgMatches, request: &Request) -> Result<Preview> {
         mask_token: shared::typed(matches, "mask_token"),
         // For this look alone: nothing is written.
         add_special_tokens: true,
+        sentinels: shared::typed(matches, "sentinels").unwrap_or(0),
         ..TokenizeConfig::default()
     };
     let (source, texts) = match shared::typed::<String>(matches, "text") {

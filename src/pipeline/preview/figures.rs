@@ -50,27 +50,32 @@ pub fn rates(corruption: f64, prediction: f64) -> String {
     format!("{}/{} %", number(corruption), number(prediction))
 }
 
-/// What stands before a block of masks, where one pair of rates is that of all.
+/// What stands before a block of masks: the pair of rates, or at least the m_corr, that
+/// is that of all.
 pub fn label(block: &[ShownMask]) -> Option<String> {
     let (first, rest) = block.split_first()?;
-    let same = |mask: &ShownMask| {
-        mask.corruption_rate == first.corruption_rate
-            && mask.prediction_rate == first.prediction_rate
-    };
-    rest.iter()
-        .all(same)
-        .then(|| rates(first.corruption_rate, first.prediction_rate))
+    let corruption = first.corruption_rate;
+    if rest.iter().any(|mask| mask.corruption_rate != corruption) {
+        return None;
+    }
+    let same = |mask: &ShownMask| mask.prediction_rate == first.prediction_rate;
+    Some(if rest.iter().all(same) {
+        rates(corruption, first.prediction_rate)
+    } else {
+        rates(corruption, corruption)
+    })
 }
 
-/// What a row drew that the label of its block does not say.
-pub fn head(mask: &ShownMask, labelled: bool) -> Option<String> {
+/// What a row drew that the `label` of its block does not say.
+pub fn head(mask: &ShownMask, label: Option<&str>) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(component) = mask.component {
         let number = component + 1;
         parts.push(format!("component {number}: {}", name(mask.strategy)));
     }
-    if !labelled {
-        parts.push(rates(mask.corruption_rate, mask.prediction_rate));
+    let rate = rates(mask.corruption_rate, mask.prediction_rate);
+    if label != Some(&rate) {
+        parts.push(rate);
     }
     let mut laws: Vec<String> = Vec::new();
     for law in [&mask.corruption_law, &mask.prediction_law] {

@@ -115,7 +115,7 @@ fn row_section(row: &ShownRow, titles: &[String], out: &mut String) {
         );
         for (mask, title) in block.iter().zip(titles) {
             *out += &format!("<td data-way=\"{}\">", escaped(title));
-            cell(row, mask, label.is_some(), out);
+            cell(row, mask, label.as_deref(), out);
             out.push_str("</td>\n");
         }
         out.push_str("</tr>\n");
@@ -154,8 +154,8 @@ fn original(row: &ShownRow, out: &mut String) {
     }
 }
 
-fn cell(row: &ShownRow, mask: &ShownMask, labelled: bool, out: &mut String) {
-    if let Some(head) = figures::head(mask, labelled) {
+fn cell(row: &ShownRow, mask: &ShownMask, label: Option<&str>, out: &mut String) {
+    if let Some(head) = figures::head(mask, label) {
         *out += &format!("<p class=\"head\">{}</p>", escaped(&head));
     }
     let count = mask.copies.len();

@@ -258,7 +258,7 @@ impl ShownRow {
             for (block, label) in blocks.iter().zip(&labels) {
                 let cells: Vec<Vec<Line>> = block[range.clone()]
                     .iter()
-                    .map(|mask| self.cell(mask, label.is_some(), column, look.colour, seen))
+                    .map(|mask| self.cell(mask, label.as_deref(), column, look.colour, seen))
                     .collect();
                 let height = cells.iter().map(Vec::len).max().unwrap_or(0);
                 for at in 0..height {
@@ -284,7 +284,7 @@ impl ShownRow {
     fn cell(
         &self,
         mask: &ShownMask,
-        labelled: bool,
+        label: Option<&str>,
         width: usize,
         colour: bool,
         seen: &mut Seen,
@@ -294,7 +294,7 @@ impl ShownRow {
         let faint = |text: &str, lines: &mut Vec<Line>| {
             lines.extend(wrap(&styled(text, Style::Faint), width))
         };
-        if let Some(head) = figures::head(mask, labelled) {
+        if let Some(head) = figures::head(mask, label) {
             lines.extend(wrap(&styled(&head, Style::Title), width));
         }
         for (number, copy) in mask.copies.iter().enumerate() {
@@ -420,16 +420,23 @@ fn pad(line: &mut Line, to: usize) {
     }
 }
 
-/// Cuts `text` at spaces into lines of at most `width` columns; a longer word is cut
-/// inside.
+/// Cuts `text` at spaces, and behind what joins a unit, into lines of at most `width`
+/// columns; a longer word is cut inside.
 fn wrap(text: &[Glyph], width: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut line = Line::new();
-    for word in text.split(|&(c, _)| c == ' ') {
-        if !line.is_empty() && line_columns(&line) + 1 + line_columns(word) > width {
+    let mut spaced = false;
+    for part in text.split_inclusive(|&(c, _)| c == ' ' || c == '‿') {
+        let (word, space) = match part.split_last() {
+            Some(((' ', _), word)) => (word, true),
+            _ => (part, false),
+        };
+        if !line.is_empty()
+            && line_columns(&line) + usize::from(spaced) + line_columns(word) > width
+        {
             lines.push(std::mem::take(&mut line));
         }
-        if !line.is_empty() {
+        if !line.is_empty() && spaced {
             line.push((' ', Style::Plain));
         }
         for &glyph in word {
@@ -438,6 +445,7 @@ fn wrap(text: &[Glyph], width: usize) -> Vec<Line> {
             }
             line.push(glyph);
         }
+        spaced = space;
     }
     if !line.is_empty() {
         lines.push(line);

@@ -266,6 +266,19 @@ fn what_is_one_unit_or_span_hangs_together() {
 }
 
 #[test]
+fn a_span_wider_than_the_column_breaks_between_its_words() {
+    let row = row(&HOUND);
+    let copy = in_place(&row, &[HIDDEN; 6], &[1, 2, 3, 4, 5, 6]);
+    let mask = mask(Strategy::Span, Layout::InPlace, vec![copy]);
+    let look = Look { width: 24, ..PLAIN };
+    let text = one(row, vec![mask], look);
+    assert!(
+        text.contains("[___‿_____‿__‿___‿\n      ____‿______]\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn tokens_taken_out_leave_a_gap_that_counts_them() {
     let row = row(&HOUND);
     let copy = removed(&row, &[2, 3, 5, 6], &[2, 3, 5]);
@@ -352,8 +365,15 @@ fn what_the_row_drew_stands_above_it() {
         width: 160,
         ..PLAIN
     };
+    let half = ShownMask {
+        prediction_rate: 0.2,
+        ..plain.clone()
+    };
+    let text = one(row.clone(), vec![plain.clone(), half], look);
+    assert!(text.contains("\n40 %  [___] hound"), "{text}");
+    assert!(text.contains(" 40/20 %\n"), "{text}");
     let text = one(row, vec![plain, drawn], look);
-    assert!(text.contains("40 %"), "{text}");
+    assert!(text.contains("\n40 % "), "{text}");
     let head = "component 2: spans, 25 %, of diffusion(0.001), loss weight 4.000";
     assert!(text.contains(head), "{text}");
 }
