@@ -327,3 +327,49 @@ fn what_a_tokenizer_or_shards_lack_is_named() {
     let flags = [&["mask", &shards, "--random-share", "0.5"], &unigram[..]].concat();
     assert_told(&done(&flags), &["~", "random"]);
 }
+
+#[test]
+fn a_pipeline_shows_its_own_masking_as_text_and_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let toml = format!(
+        "name = \"shown\"\n[tokenize]\ninputs = [{:?}]\ntokenizer = {:?}\n\
+         [preview]\nrows = 2\nrates = [0.15, \"uniform(0.2, 0.3)\"]\n\
+         strategies = [\"word\", \"ngram\"]\n\
+         [train.masking]\nstrategy = \"word\"\ncorruption_rate = \"linear(0.5, 0.1)\"\n",
+        root.join(NOVEL),
+        root.join(BERT)
+    );
+    let file = folder.path().join("shown.toml");
+    fs::write(&file, toml).unwrap();
+    let work = folder.path().join("work").display().to_string();
+    let run = [
+        &["run", file.to_str().unwrap(), "--work", &work][..],
+        &["--only", "tokenize,shard,mask"],
+    ]
+    .concat();
+    let text = done(&run);
+    assert_told(
+        &text,
+        &[
+            "whole words",
+            "n-gram spans",
+            "of uniform(0.2, 0.3)",
+            "50 %",
+            "of linear(0.5, 0.1)",
+            "preview.html",
+        ],
+    );
+    let page = fs::read_to_string(Path::new(&work).join("preview.html")).unwrap();
+    assert_told(&page, &["n-gram spans", "of linear(0.5, 0.1)", "</html>"]);
+
+    let wrong = [&run[..], &["--set", "preview.rates=[1.5]"]].concat();
+    let output = cloze(&wrong);
+    assert_eq!(output.status.code(), Some(2));
+    let wrong = [&run[..], &["--set", "preview.strategies=[\"pmi\"]"]].concat();
+    let output = cloze(&wrong);
+    assert_told(
+        &String::from_utf8_lossy(&output.stderr),
+        &["preview.strategies", "[vocabulary]"],
+    );
+}
