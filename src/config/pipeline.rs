@@ -1,7 +1,8 @@
 //! A pipeline's TOML: one table per stage, and what all stages share.
 
 use super::{
-    CountConfig, MaskingConfig, ShardConfig, TokenizeConfig, TrainConfig, VocabularyConfig,
+    CountConfig, MaskingConfig, Rate, ShardConfig, Strategy, TokenizeConfig, TrainConfig,
+    VocabularyConfig,
 };
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
@@ -17,8 +18,12 @@ pub struct PreviewConfig {
     pub rows: u32,
     /// Tokens in a row.
     pub length: u32,
-    /// Rates shown side by side.
-    pub rates: Vec<f64>,
+    /// Corruption rates or laws shown one under the other, besides the training's own.
+    pub rates: Vec<Rate>,
+    /// Strategies shown side by side; without any uniform, span, pmi or word, and the
+    /// training's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strategies: Vec<Strategy>,
 }
 
 impl Default for PreviewConfig {
@@ -26,7 +31,8 @@ impl Default for PreviewConfig {
         Self {
             rows: 1,
             length: 48,
-            rates: vec![0.15, 0.4, 0.8],
+            rates: [0.15, 0.4, 0.8].map(Rate::from).to_vec(),
+            strategies: Vec::new(),
         }
     }
 }
@@ -94,7 +100,6 @@ impl PipelineConfig {
 
     /// Refuses what cannot work, before any stage runs.
     pub fn check(&self) -> Result<()> {
-        use super::{Strategy, keys::check_share};
         use crate::base::error::Error;
         self.tokenize.check()?;
         if let Some(count) = &self.count {
@@ -113,8 +118,17 @@ impl PipelineConfig {
         }
         self.shard.check()?;
         if let Some(preview) = &self.preview {
-            for &rate in &preview.rates {
-                check_share("preview.rates", rate)?;
+            for rate in &preview.rates {
+                rate.check("preview.rates")?;
+            }
+            let needs_units = preview.strategies.contains(&Strategy::Pmi);
+            if needs_units && self.vocabulary.is_none() {
+                return Err(Error::usage(
+                    "preview.strategies",
+                    "pmi without a masking vocabulary",
+                    "a [vocabulary] table",
+                    "add [count] and [vocabulary], or take pmi out",
+                ));
             }
         }
         if let Some(train) = &self.train {

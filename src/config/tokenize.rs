@@ -75,6 +75,10 @@ pub struct TokenizeConfig {
     pub unk_token: Option<String>,
     /// Append the special tokens named above to the vocabulary where it lacks them.
     pub add_special_tokens: bool,
+    /// Append <extra_id_0>, <extra_id_1>, … to the vocabulary where it lacks them, so
+    /// that it has this many, for the layout `sentinel`; T5 has 100.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sentinels: u32,
     /// The longest document; a longer one is rejected. The tokenizer needs about 128
     /// times a document's size while it works on it.
     pub max_document: ByteSize,
@@ -85,6 +89,14 @@ pub struct TokenizeConfig {
     pub file_bytes: ByteSize,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
+}
+
+/// More than any row has spans.
+const MOST_SENTINELS: u32 = 1 << 16;
+
+/// Configurations without sentinels are written as they always were.
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Default for TokenizeConfig {
@@ -102,6 +114,7 @@ impl Default for TokenizeConfig {
             pad_token: None,
             unk_token: None,
             add_special_tokens: false,
+            sentinels: 0,
             max_document: ByteSize::mib(16),
             max_rejected: 0.01,
             file_bytes: ByteSize::mib(64),
@@ -119,6 +132,14 @@ impl TokenizeConfig {
                 "no input",
                 "at least one file, folder or glob",
                 "name what to tokenise",
+            ));
+        }
+        if self.sentinels > MOST_SENTINELS {
+            return Err(Error::usage(
+                "tokenize.sentinels",
+                self.sentinels.to_string(),
+                format!("at most {MOST_SENTINELS}"),
+                "a row needs one for each of its spans; T5 has 100",
             ));
         }
         if self.tokenizer.as_os_str().is_empty() {

@@ -127,8 +127,8 @@ impl Masker {
                 "tokenizer",
                 "no sentinel tokens",
                 "<extra_id_0>, <extra_id_1>, … for layout sentinel",
-                "add them when tokenising, as many as a row may have spans \
-                 (--add-special-tokens '<extra_id_0>,<extra_id_1>'), or set layout = \"removed\"",
+                "have them appended with --sentinels 100 when tokenising, as many as a row may \
+                 have spans, or set layout = \"removed\"",
             ));
         }
         let ways = config

@@ -1,56 +1,82 @@
-//! `cloze mask`: the same rows masked at several rates with several strategies, as
-//! the engine masks them in training. Table 1 of Wettig et al. 2023 for the user's
-//! own text.
+//! `cloze mask`: the same rows masked in several ways at several rates, as the engine
+//! masks them in training. Table 1 of Wettig et al. 2023 for the user's own text.
 //!
 //! What is drawn is plain values here ([`Preview`], also as JSON); [`render`] makes
-//! text of them. Reads the record batches of the rows that it shows, and no more.
+//! text of them and [`html`] a page. Reads the record batches of the rows that it
+//! shows, and no more, unless random replacements are drawn from unigram counts: these
+//! take one pass over all shards.
 
+mod draw;
+mod figures;
+pub mod html;
+mod pieces;
 pub mod render;
+mod request;
 #[cfg(test)]
 mod tests;
+
+pub use request::{Rates, Request, Way, spelled};
 
 use crate::base::error::{Error, Result};
 use crate::base::generator::Key;
 use crate::base::token::{TokenId, TokenSlice};
 use crate::batches::corpus::Corpus;
 use crate::batches::cut::{Frame, RowBuffer};
+use crate::batches::{Split, unigram};
 use crate::columnar::Document;
-use crate::config::pipeline::PreviewConfig;
-use crate::config::{MaskingConfig, Rate, RowLayout, RowsConfig, Strategy};
-use crate::masking::{InPlace, Masker, Realised, Stamp, Workspace};
+use crate::config::{Layout, MaskingConfig, Preset, Rate, RowLayout, RowsConfig, Strategy};
+use crate::masking::Realised;
 use crate::pipeline::masks;
+use crate::segment::Units;
 use crate::shard::ShardSet;
 use crate::tokenizer::{Encoded, Role, Tokenizer, read_written};
+use draw::Shower;
 use serde::Serialize;
 use std::path::Path;
 
-/// What to show.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// How many rows.
-    pub rows: u64,
-    /// The first row; without it rows from all over the text that begin a document.
-    pub first_row: Option<u64>,
-    /// Tokens in a row, special tokens included.
-    pub length: u32,
-    /// m_corr and m_pred of each block, top to bottom.
-    pub rates: Vec<(Rate, Option<Rate>)>,
-    /// Left to right; none stands for uniform, span, and pmi where there are units,
-    /// word where there are none.
-    pub strategies: Vec<Strategy>,
-    /// Everything else about masks.
-    pub masking: MaskingConfig,
+/// Rows masked in every way at every rate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Preview {
+    /// Version of cloze that masked them.
+    pub version: String,
+    /// Where the text comes from, as it was named.
+    pub source: String,
+    /// What made tokens of it.
+    pub tokenizer: ShownTokenizer,
     /// Seed of the masks.
     pub seed: u64,
     /// Epoch of the masks.
     pub epoch: u64,
-}
-
-/// Masked rows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Preview {
+    /// Optimiser step that schedules are shown at.
+    pub step: u64,
+    /// Tokens in a row, special tokens included.
+    pub length: u32,
+    /// Left to right.
+    pub ways: Vec<ShownWay>,
     /// Row by row.
     pub rows: Vec<ShownRow>,
+    /// What was realised over all rows, in the order of a row's masks.
+    pub totals: Vec<ShownTotal>,
+}
+
+/// A tokenizer by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ShownTokenizer {
+    /// Its file, as it was named.
+    pub name: String,
+    /// Number of ids.
+    pub entries: usize,
+    /// Hash of the tokenizer as cloze writes it.
+    pub fingerprint: String,
+}
+
+/// One way to mask.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShownWay {
+    /// A preset, a strategy, or `mixture`.
+    pub name: String,
+    /// All keys, before a block's rates are put on top.
+    pub masking: MaskingConfig,
 }
 
 /// One row and its masks.
@@ -64,128 +90,157 @@ pub struct ShownRow {
     pub tokens: Vec<String>,
     /// Positions that are never masked.
     pub protected: Vec<u32>,
+    /// Positions where a word begins.
+    pub word_start: Vec<u32>,
+    /// Positions where a unit of the masking vocabulary begins; nothing without one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unit_start: Vec<u32>,
     /// The mask token.
     pub mask: Option<TokenId>,
-    /// Rate by rate, and within one rate strategy by strategy.
+    /// Rate by rate, and within one rate way by way.
     pub masks: Vec<ShownMask>,
 }
 
-/// One row under one strategy at one rate.
+/// One row masked in one way at one rate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ShownMask {
-    /// What is selected as one.
+    /// The way's name.
+    pub way: String,
+    /// The preset it began from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// What is selected as one; in a mixture, by the component that was drawn.
     pub strategy: Strategy,
-    /// m_corr.
+    /// Which component of the mixture was drawn, from 0; none without a mixture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<usize>,
+    /// What becomes of the selected tokens.
+    pub layout: Layout,
+    /// Where m_corr comes from: a number, or a law.
+    pub corruption_law: Rate,
+    /// Where m_pred comes from.
+    pub prediction_law: Rate,
+    /// m_corr that the row drew.
     pub corruption_rate: f64,
-    /// m_pred.
+    /// m_pred that the row drew.
     pub prediction_rate: f64,
+    /// What each label weighs in the loss.
+    pub weight: f32,
     /// All copies of the row, for more than one when m_pred > m_corr.
     pub copies: Vec<ShownCopy>,
 }
 
 /// One copy of a row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ShownCopy {
-    /// The key of its draws (those of `Select` come from copy 0).
+    /// The key of its draws (those of `Rate` and `Select` come from copy 0).
     pub key: Key,
     /// Ids after corruption.
     pub input: Vec<TokenId>,
     /// Their texts, the mask token as the tokenizer spells it.
     pub input_tokens: Vec<String>,
-    /// Positions that carry a label.
+    /// Layouts removed and sentinel: the place in the row of each token of `input`; of
+    /// a sentinel, that of the first token it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub places: Option<Vec<u32>>,
+    /// Layout sentinel: the ids to be generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Vec<TokenId>>,
+    /// Their texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_tokens: Option<Vec<String>>,
+    /// Positions that carry a label: in the row, or in the target if there is one.
     pub predicted: Vec<u32>,
-    /// The original ids there.
+    /// The ids to be predicted there.
     pub labels: Vec<TokenId>,
     /// What was realised.
     pub realised: Realised,
 }
 
-impl Request {
-    /// What `cloze run` shows: the configured rates with everything else as in the
-    /// training, and the training's own rates where they are not among them.
-    pub fn of_pipeline(shown: &PreviewConfig, training: &MaskingConfig, seed: u64) -> Self {
-        let mut rates: Vec<(Rate, Option<Rate>)> = shown
-            .rates
-            .iter()
-            .map(|&rate| (rate.into(), None))
-            .collect();
-        let own = (
-            training.corruption_rate.clone(),
-            training.prediction_rate.clone(),
-        );
-        if !rates.contains(&own) {
-            rates.push(own);
-        }
+/// What one way at one rate realised over all rows shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShownTotal {
+    /// The way's name.
+    pub way: String,
+    /// Where m_corr comes from; nothing in a mixture, where components differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruption_law: Option<Rate>,
+    /// Where m_pred comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction_law: Option<Rate>,
+    /// m_corr that was asked for, weighted by the maskable tokens of the rows.
+    pub corruption_rate: f64,
+    /// m_pred that was asked for, weighted alike.
+    pub prediction_rate: f64,
+    /// Copies of all rows.
+    pub copies: u64,
+    /// Maskable tokens of the rows, each row once.
+    pub maskable: u64,
+    /// Summed over all copies of all rows.
+    pub realised: Realised,
+}
+
+impl ShownTokenizer {
+    fn new(name: String, tokenizer: &Tokenizer) -> Self {
         Self {
-            rows: shown.rows.into(),
-            first_row: None,
-            length: shown.length,
-            rates,
-            strategies: Vec::new(),
-            masking: training.clone(),
-            seed,
-            epoch: 0,
+            name,
+            entries: tokenizer.vocabulary_size(),
+            fingerprint: tokenizer.fingerprint().to_owned(),
         }
     }
+}
 
-    fn strategies(&self, units: bool) -> Vec<Strategy> {
-        if self.strategies.is_empty() {
-            let whole = if units { Strategy::Pmi } else { Strategy::Word };
-            return vec![Strategy::Uniform, Strategy::Span, whole];
-        }
-        self.strategies.clone()
-    }
-
-    fn configurations(&self, units: bool) -> Vec<MaskingConfig> {
-        let strategies = self.strategies(units);
-        let pairs = self
-            .rates
-            .iter()
-            .flat_map(|rates| strategies.iter().map(move |strategy| (rates, strategy)));
-        pairs
-            .map(
-                |((corruption_rate, prediction_rate), &strategy)| MaskingConfig {
-                    strategy,
-                    corruption_rate: corruption_rate.clone(),
-                    prediction_rate: prediction_rate.clone(),
-                    ..self.masking.clone()
-                },
-            )
-            .collect()
-    }
+/// Raw text and what makes rows of it.
+pub struct RawText<'a> {
+    /// How the text is named.
+    pub source: String,
+    /// Documents, each cut by itself.
+    pub texts: Vec<String>,
+    /// Makes tokens of them.
+    pub tokenizer: &'a Tokenizer,
+    /// How the tokenizer is named.
+    pub tokenizer_name: String,
+    /// Makes units of them.
+    pub units: Option<&'a Units>,
 }
 
 /// Masks rows of the shards (or token files) in `folder`.
 pub fn of_shards(request: &Request, folder: &Path) -> Result<Preview> {
-    let corpus = Corpus::open(
-        ShardSet::open(folder)?,
-        &RowsConfig {
-            layout: RowLayout::Packed,
-            length: request.length,
-        },
-    )?;
+    let shards = ShardSet::open(folder)?;
+    let ways = request.ways(shards.has_units());
+    let length = request.length(&ways)?;
+    let rows = RowsConfig {
+        layout: RowLayout::Packed,
+        length,
+    };
+    let corpus = Corpus::open(shards, &rows)?;
     let record = corpus.shards().tokenizer()?;
     let tokenizer = read_written(corpus.shards().artefact().folder(), record)?;
-    let configurations = request.configurations(corpus.shards().has_units());
-    for config in &configurations {
-        if config.strategy == Strategy::Pmi {
-            corpus.check_units()?;
-        }
+    if ways.iter().any(Way::needs_units) {
+        corpus.check_units()?;
     }
-    let shower = Shower::new(request, &tokenizer, &configurations)?;
-    let mut rows = Vec::new();
-    for number in chosen(request, &corpus) {
-        rows.push(shower.show(number, &corpus.row(number)?));
-    }
+    let counts = if ways.iter().any(|way| masks::needs_counts(&way.masking)) {
+        let all = Split {
+            training: corpus.rows(),
+            held_out: 0,
+        };
+        Some(unigram(&corpus, all)?.counts)
+    } else {
+        None
+    };
+    let shower = Shower::new(request, &ways, &tokenizer, counts.as_deref())?;
+    let rows = chosen(request, &corpus)
+        .into_iter()
+        .map(|number| Ok((number, corpus.row(number)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let source = folder.display().to_string();
     if rows.is_empty() {
-        return Err(Error::input(
-            folder.display().to_string(),
-            format!("no row {}", request.first_row.unwrap_or(0)),
-            format!("one of {} rows", corpus.rows()),
-            "give another first row, or shards with text in them",
-        ));
+        return Err(no_row(request, source, corpus.rows()));
     }
-    Ok(Preview { rows })
+    let named = ShownTokenizer::new(record.file.clone(), &tokenizer);
+    let mut preview = request.preview(source, named, length, &ways);
+    (preview.rows, preview.totals) = shower.show(&rows, corpus.shards().has_units());
+    Ok(preview)
 }
 
 /// The rows that are shown: from the first one asked for on, or, of as many record
@@ -207,12 +262,26 @@ fn chosen(request: &Request, corpus: &Corpus) -> Vec<u64> {
     }
 }
 
-/// Masks rows of `texts`, each cut by itself; rows are numbered through. Tokenises
-/// about as much text as it shows.
-pub fn of_texts(request: &Request, tokenizer: &Tokenizer, texts: &[String]) -> Result<Preview> {
+/// Masks rows of raw text; rows are numbered through. Tokenises about as much text as
+/// it shows; unigram counts are those of this text.
+pub fn of_texts(request: &Request, raw: &RawText<'_>) -> Result<Preview> {
+    let tokenizer = raw.tokenizer;
+    let ways = request.ways(raw.units.is_some());
+    let length = request.length(&ways)?;
+    if raw.units.is_none()
+        && let Some(way) = ways.iter().find(|way| way.needs_units())
+    {
+        return Err(Error::usage(
+            way.name.clone(),
+            "PMI units of raw text, without a masking vocabulary",
+            "a masking vocabulary",
+            "give --vocabulary FILE, show shards that have units, or mask whole words: \
+             strategy = \"word\"",
+        ));
+    }
     let rows = RowsConfig {
         layout: RowLayout::Document,
-        length: request.length,
+        length,
     };
     rows.check()?;
     let frame = Frame::new(
@@ -222,145 +291,90 @@ pub fn of_texts(request: &Request, tokenizer: &Tokenizer, texts: &[String]) -> R
         tokenizer.special(),
         tokenizer.vocabulary_size(),
     );
-    let configurations = request.configurations(false);
-    let shower = Shower::new(request, tokenizer, &configurations)?;
+    let documents = encoded(request, raw, length);
+    let mut counts = vec![0; tokenizer.vocabulary_size()];
+    for &id in documents.iter().flat_map(|document| &document.tokens) {
+        counts[id as usize] += u64::from(!tokenizer.special().is_reserved(id));
+    }
+    let shower = Shower::new(request, &ways, tokenizer, Some(&counts))?;
+    let (rows, number) = cut(request, raw, &frame, &documents);
+    if rows.is_empty() {
+        return Err(no_row(request, raw.source.clone(), number));
+    }
+    let named = ShownTokenizer::new(raw.tokenizer_name.clone(), tokenizer);
+    let mut preview = request.preview(raw.source.clone(), named, length, &ways);
+    (preview.rows, preview.totals) = shower.show(&rows, raw.units.is_some());
+    Ok(preview)
+}
+
+/// The tokens of as many texts, and of each as much, as the rows asked for may need.
+fn encoded(request: &Request, raw: &RawText<'_>, length: u32) -> Vec<Encoded> {
     let first = request.first_row.unwrap_or(0);
-    let wanted = first..;
-    // A token is seldom longer than 16 bytes of text.
-    let most = first
+    let mut wanted = first
         .saturating_add(request.rows)
-        .saturating_mul(u64::from(request.length) * 16);
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut rows = Vec::new();
-    let mut number = 0;
-    for text in texts {
-        if rows.len() as u64 == request.rows {
+        .saturating_mul(length.into());
+    // A token is seldom longer than 16 bytes of text.
+    let most = usize::try_from(wanted.saturating_mul(16)).unwrap_or(usize::MAX);
+    let mut documents = Vec::new();
+    for text in &raw.texts {
+        if wanted == 0 {
             break;
         }
         let text = &text[..text.floor_char_boundary(most.min(text.len()))];
-        let mut encoded = Encoded::default();
+        let mut document = Encoded::default();
         // A text that spells no tokens has no rows.
-        if tokenizer.encode(text, &mut encoded).is_err() {
-            continue;
+        if raw.tokenizer.encode(text, &mut document).is_ok() {
+            // Each document's last row may hold a single token.
+            let rows = document.tokens.len().div_ceil(length as usize) as u64;
+            wanted = wanted.saturating_sub(rows * u64::from(length));
+            documents.push(document);
+        }
+    }
+    documents
+}
+
+/// The rows asked for with their numbers, and the number of rows that were cut.
+fn cut(
+    request: &Request,
+    raw: &RawText<'_>,
+    frame: &Frame,
+    documents: &[Encoded],
+) -> (Vec<(u64, RowBuffer)>, u64) {
+    let first = request.first_row.unwrap_or(0);
+    let wanted = first..first.saturating_add(request.rows);
+    let room = frame.room() as usize;
+    let mut segmenter = raw.units.map(Units::segmenter);
+    let mut unit_start = Default::default();
+    let mut rows = Vec::new();
+    let mut number = 0;
+    for (id, encoded) in (0..).zip(documents) {
+        let tokens = TokenSlice::Wide(&encoded.tokens);
+        let word_start = encoded.word_start.as_slice();
+        if let Some(segmenter) = &mut segmenter {
+            segmenter.segment(id, tokens, word_start, &mut unit_start);
         }
         let document = Document {
-            id: 0,
-            tokens: TokenSlice::Wide(&encoded.tokens),
-            word_start: Some(encoded.word_start.as_slice()),
-            span_start: None,
+            id,
+            tokens,
+            word_start: Some(word_start),
+            span_start: segmenter.is_some().then(|| unit_start.as_slice()),
         };
-        let room = frame.room() as usize;
         for from in (0..encoded.tokens.len()).step_by(room) {
-            if rows.len() as u64 == request.rows {
-                return Ok(Preview { rows });
-            }
             if wanted.contains(&number) {
                 let to = (from + room).min(encoded.tokens.len());
-                let row = RowBuffer::of_piece(&frame, &document, from..to);
-                rows.push(shower.show(number, &row));
+                rows.push((number, RowBuffer::of_piece(frame, &document, from..to)));
             }
             number += 1;
         }
     }
-    if rows.is_empty() {
-        return Err(Error::input(
-            "the text",
-            format!("no row {first}"),
-            format!("one of {number} rows"),
-            "give more text, or an earlier row",
-        ));
-    }
-    Ok(Preview { rows })
+    (rows, number)
 }
 
-/// Masks a row in every way asked for.
-struct Shower<'a> {
-    request: &'a Request,
-    tokenizer: &'a Tokenizer,
-    maskers: Vec<(&'a MaskingConfig, Masker)>,
-}
-
-impl<'a> Shower<'a> {
-    fn new(
-        request: &'a Request,
-        tokenizer: &'a Tokenizer,
-        configurations: &'a [MaskingConfig],
-    ) -> Result<Self> {
-        let maskers = configurations
-            .iter()
-            .map(|config| Ok((config, masks::masker(config, tokenizer, None)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            request,
-            tokenizer,
-            maskers,
-        })
-    }
-
-    fn show(&self, number: u64, buffer: &RowBuffer) -> ShownRow {
-        let row = buffer.row();
-        let protected = (0u32..)
-            .zip(row.protected.iter())
-            .filter_map(|(place, bit)| bit.then_some(place))
-            .collect();
-        let mut work = Workspace::new();
-        let masks = self
-            .maskers
-            .iter()
-            .map(|(config, masker)| ShownMask {
-                strategy: config.strategy,
-                corruption_rate: config.corruption_rate.mean(1),
-                prediction_rate: config.prediction().mean(1),
-                copies: self.copies(masker, number, buffer, &mut work),
-            })
-            .collect();
-        ShownRow {
-            row: number,
-            ids: row.ids.to_vec(),
-            tokens: self.texts(row.ids),
-            protected,
-            mask: self.tokenizer.special().mask,
-            masks,
-        }
-    }
-
-    fn copies(
-        &self,
-        masker: &Masker,
-        number: u64,
-        buffer: &RowBuffer,
-        work: &mut Workspace,
-    ) -> Vec<ShownCopy> {
-        let row = buffer.row();
-        let key = Key {
-            seed: self.request.seed,
-            epoch: self.request.epoch,
-            sample: number,
-            copy: 0,
-        };
-        let drawn = masker.select(&row, key, Stamp::default(), work);
-        (0..drawn.copies)
-            .map(|copy| {
-                let (mut input, mut predicted, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-                let mut out = InPlace {
-                    input: &mut input,
-                    predicted: &mut predicted,
-                    labels: &mut labels,
-                };
-                let realised = masker.write(&row, key, copy, work, &mut out);
-                ShownCopy {
-                    key: Key { copy, ..key },
-                    input_tokens: self.texts(&input),
-                    input,
-                    predicted,
-                    labels,
-                    realised,
-                }
-            })
-            .collect()
-    }
-
-    fn texts(&self, ids: &[TokenId]) -> Vec<String> {
-        ids.iter().map(|&id| self.tokenizer.surface(id)).collect()
-    }
+fn no_row(request: &Request, source: String, rows: u64) -> Error {
+    Error::input(
+        source,
+        format!("no row {}", request.first_row.unwrap_or(0)),
+        format!("one of {rows} rows"),
+        "give more text, or an earlier row",
+    )
 }

@@ -3,12 +3,12 @@
 
 use crate::base::error::{Error, Result};
 use crate::config::PipelineConfig;
-use crate::pipeline::preview::{Preview, Request};
+use crate::pipeline::preview::{Preview, Request, html};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::summary::{StageFigures, Summary};
 use crate::pipeline::{count, preview, shard, tokenize, train, vocabulary};
 use crate::progress::memory;
-use crate::storage::{ArtefactKind, Manifest};
+use crate::storage::{ArtefactKind, Manifest, atomic};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub struct Layout {
     pub vocabulary: PathBuf,
     /// Shards.
     pub shards: PathBuf,
+    /// Masked rows to look at, as a page.
+    pub preview: PathBuf,
     /// The training run.
     pub model: PathBuf,
     /// What the last run measured.
@@ -40,6 +42,7 @@ impl Layout {
             counts: work.join("counts"),
             vocabulary: work.join("vocabulary.parquet"),
             shards: work.join("shards"),
+            preview: work.join("preview.html"),
             model: work.join("model"),
             figures: work.join("figures.json"),
         }
@@ -47,7 +50,7 @@ impl Layout {
 }
 
 /// Runs the stages of `config` in `work`; of `only` where it names any. Masked text
-/// goes to `show`. Returns the summary.
+/// goes to `show`, and as a page to `preview.html`. Returns the summary.
 pub fn run(
     config: &PipelineConfig,
     work: &Path,
@@ -111,8 +114,12 @@ pub fn run(
         summary.sharded(&manifest, &layout.shards);
     }
     if let Some(shown) = config.preview.as_ref().filter(|_| wanted("mask")) {
-        let request = Request::of_pipeline(shown, &config.masking(), options.seed);
-        show(&preview::of_shards(&request, &layout.shards)?);
+        let steps = config.train.as_ref().map_or(1, |train| train.steps);
+        let request = Request::of_pipeline(shown, &config.masking(), steps, options.seed);
+        let shown = preview::of_shards(&request, &layout.shards)?;
+        atomic::write(&layout.preview, html::page(&shown).as_bytes())?;
+        summary.previewed(&layout.preview);
+        show(&shown);
     }
     if let Some(train) = config.train.as_ref().filter(|_| wanted("train")) {
         let manifest = timed(&mut summary, &layout, "train", &options, || {

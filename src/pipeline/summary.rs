@@ -139,6 +139,11 @@ impl Summary {
         self.place("shards", path);
     }
 
+    /// Where masked rows are shown.
+    pub fn previewed(&mut self, path: &Path) {
+        self.place("masked rows", path);
+    }
+
     /// What training came to.
     pub fn trained(&mut self, manifest: &Manifest, path: &Path) {
         let number = |name: &str| manifest.totals.get(name).and_then(|n| n.as_f64());

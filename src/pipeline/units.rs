@@ -6,7 +6,7 @@ use crate::config::Overlap;
 use crate::segment::Units;
 use crate::statistics::MaskingVocabulary;
 use crate::storage::TokenizerRecord;
-use crate::tokenizer::{WordTexts, read_written};
+use crate::tokenizer::{Tokenizer, WordTexts, read_written};
 use std::path::Path;
 
 /// Reads the masking vocabulary at `vocabulary`, whose rules say what a word is, and
@@ -18,8 +18,12 @@ pub fn open(
     overlap: Overlap,
     seed: u64,
 ) -> Result<Units> {
+    of(vocabulary, &read_written(folder, record)?, overlap, seed)
+}
+
+/// As [`open`], for a tokenizer at hand.
+pub fn of(vocabulary: &Path, tokenizer: &Tokenizer, overlap: Overlap, seed: u64) -> Result<Units> {
     let vocabulary = MaskingVocabulary::read(vocabulary)?;
-    let tokenizer = read_written(folder, record)?;
-    let texts = WordTexts::new(&tokenizer, vocabulary.provenance.rules);
+    let texts = WordTexts::new(tokenizer, vocabulary.provenance.rules);
     Ok(Units::new(&vocabulary, texts, overlap, seed))
 }

@@ -91,6 +91,7 @@ impl Tokenizer {
                     .find_map(|spelling| library.token_to_id(spelling)),
             };
         }
+        append_sentinels(&mut library, &place, config.sentinels as usize)?;
         special.sentinels = (0..)
             .map_while(|number| library.token_to_id(&roles::sentinel(number)))
             .collect();
@@ -316,23 +317,50 @@ fn named_token(
             "correct it, or set add_special_tokens = true to append it",
         ));
     }
+    append(library, place, &[spelling.to_owned()])
+}
+
+/// Appends what is missing of the first `count` sentinels.
+fn append_sentinels(library: &mut tokenizers::Tokenizer, place: &str, count: usize) -> Result<()> {
+    let missing: Vec<String> = (0..count)
+        .map(roles::sentinel)
+        .filter(|spelling| library.token_to_id(spelling).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    append(library, place, &missing).map(drop)
+}
+
+/// Appends special tokens behind the last id; the id of the first one.
+fn append(
+    library: &mut tokenizers::Tokenizer,
+    place: &str,
+    spellings: &[String],
+) -> Result<TokenId> {
     let next = library
         .get_vocab(true)
         .values()
         .max()
         .map_or(0, |id| id + 1);
+    let tokens = spellings
+        .iter()
+        .map(|spelling| AddedToken::from(spelling, true));
     library
-        .add_special_tokens([AddedToken::from(spelling, true)])
+        .add_special_tokens(tokens.collect::<Vec<_>>())
         .map_err(|error| broken(place, error))?;
-    match library.token_to_id(spelling) {
-        Some(id) if id == next => Ok(id),
-        id => Err(Error::input(
-            place,
-            format!("{spelling:?} appended as id {id:?}"),
-            format!("it as id {next}, after the last one"),
-            "use a tokenizer whose ids have no holes, or append the token in its file",
-        )),
+    for (expected, spelling) in (next..).zip(spellings) {
+        let id = library.token_to_id(spelling);
+        if id != Some(expected) {
+            return Err(Error::input(
+                place,
+                format!("{spelling:?} appended as id {id:?}"),
+                format!("it as id {expected}, after the last one"),
+                "use a tokenizer whose ids have no holes, or append the token in its file",
+            ));
+        }
     }
+    Ok(next)
 }
 
 /// Every id with a role, and the sentinels.

@@ -143,6 +143,35 @@ fn sentinels_are_found_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn sentinels_are_appended_where_the_vocabulary_lacks_them() {
+    let with = |name: &str, sentinels: u32| {
+        let config = TokenizeConfig {
+            sentinels,
+            ..config(name)
+        };
+        Tokenizer::load(&config).unwrap()
+    };
+    let bert = with("bert-base-uncased", 100);
+    let appended: Vec<TokenId> = (30_522..30_622).collect();
+    assert_eq!(bert.special().sentinels, appended);
+    assert_eq!(bert.vocabulary_size(), 30_622);
+    assert_eq!(bert.spelling(30_621), "<extra_id_99>");
+    assert!(bert.special().is_reserved(30_621));
+    // Text that spells one is text.
+    assert!(
+        encode(&bert, "<extra_id_0>")
+            .tokens
+            .iter()
+            .all(|&id| id < 30_522)
+    );
+    // Those that are there stay where they are.
+    let unigram = with("unigram", 5);
+    let size = load("unigram").vocabulary_size() as TokenId;
+    assert_eq!(unigram.special().sentinels, [3, 4, 5, size, size + 1]);
+    assert_eq!(with("unigram", 2).special(), load("unigram").special());
+}
+
+#[test]
 fn manifests_without_sentinels_are_as_they_were() {
     let bert = serde_json::to_value(load("bert-base-uncased").special()).unwrap();
     assert!(bert.get("sentinels").is_none());

@@ -1,22 +1,32 @@
-//! `cloze mask`: the same rows masked at several rates with several strategies.
+//! `cloze mask`: the same rows masked in several ways at several rates.
 
 use super::{given, path};
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::cli::{flags, shared};
-use crate::config::{MaskingConfig, Rate, Strategy, TokenizeConfig};
+use crate::config::{MaskingConfig, Preset, Rate, ShardConfig, Strategy, TokenizeConfig, keys};
 use crate::pipeline::preview::render::Look;
-use crate::pipeline::preview::{Preview, Request, of_shards, of_texts};
+use crate::pipeline::preview::{
+    Preview, Rates, RawText, Request, Way, html, of_shards, of_texts, spelled,
+};
 use crate::pipeline::stage::StageOptions;
+use crate::pipeline::units;
+use crate::storage::atomic;
 use crate::text::{Corpus, Cursor};
 use crate::tokenizer::Tokenizer;
+use clap::builder::PossibleValue;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+/// Shown where nothing says at which rates: BERT's, the paper's, and far beyond.
+const RATES: [f64; 3] = [0.15, 0.4, 0.8];
+
 pub fn command() -> Result<Command> {
     let command = Command::new("mask")
-        .about("Shows masked text: the same rows at several rates and strategies")
+        .about("Shows masked text: the same rows in several ways at several rates")
         .arg(
             path(
                 "input",
@@ -33,14 +43,33 @@ pub fn command() -> Result<Command> {
                 .requires("tokenizer")
                 .conflicts_with("input"),
         )
+        .arg(file(
+            "tokenizer",
+            "Tokenizer of raw text: a vocab.txt, a tokenizer.json or a folder",
+        ))
         .arg(
-            Arg::new("tokenizer")
-                .long("tokenizer")
-                .help("Tokenizer of raw text: a vocab.txt, a tokenizer.json or a folder")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf)),
+            Arg::new("mask_token")
+                .long("mask-token")
+                .help("Mask token for --tokenizer; appended if its vocabulary lacks it")
+                .value_name("SPELLING")
+                .requires("tokenizer"),
         )
-        .arg(number("rows", "Rows to show", "3"))
+        .arg(
+            Arg::new("sentinels")
+                .long("sentinels")
+                .help("Sentinels for --tokenizer; appended where its vocabulary lacks them")
+                .value_name("COUNT")
+                .requires("tokenizer")
+                .value_parser(value_parser!(u32).range(..=1 << 16)),
+        )
+        .arg(
+            file(
+                "vocabulary",
+                "Masking vocabulary that cuts raw text into PMI units, with --tokenizer",
+            )
+            .requires("tokenizer"),
+        )
+        .arg(number("rows", "Rows to show [default: 3]"))
         .arg(
             Arg::new("first_row")
                 .long("first-row")
@@ -50,35 +79,34 @@ pub fn command() -> Result<Command> {
         )
         .arg(number(
             "length",
-            "Tokens in a row, special tokens included",
-            "48",
+            "Tokens in a row, special tokens included [default: 48, more where spans need it]",
         ))
         .arg(
-            Arg::new("rates")
-                .long("rates")
-                .help("Corruption rates, one under the other [default: 0.15,0.4,0.8]")
-                .value_name("RATES")
-                .value_delimiter(',')
-                .action(ArgAction::Append)
-                .conflicts_with("corruption_rate")
-                .value_parser(value_parser!(Rate)),
+            list(
+                "rates",
+                "Corruption rates or laws, one under the other [default: 0.15,0.4,0.8, or a \
+                 preset's own]",
+            )
+            .conflicts_with("corruption_rate"),
         )
         .arg(
-            Arg::new("strategies")
-                .long("strategies")
-                .help("Strategies side by side [default: uniform, span, and pmi or word]")
-                .value_name("STRATEGIES")
-                .value_delimiter(',')
-                .action(ArgAction::Append)
-                .conflicts_with("strategy")
-                .value_parser(["uniform", "word", "pmi", "span"]),
+            list(
+                "strategies",
+                "Strategies side by side [default: uniform, span, and pmi or word]",
+            )
+            .value_delimiter(',')
+            .conflicts_with_all(["strategy", "mixture"])
+            .value_parser(choices(&Strategy::ALL)),
         )
         .arg(
-            Arg::new("mask_token")
-                .long("mask-token")
-                .help("Mask token for --tokenizer; appended if its vocabulary lacks it")
-                .value_name("SPELLING")
-                .requires("tokenizer"),
+            list(
+                "presets",
+                "Presets side by side, each at its own rates unless --rates says others; keys \
+                 typed beside override each",
+            )
+            .value_delimiter(',')
+            .conflicts_with_all(["preset", "strategies", "mixture"])
+            .value_parser(choices(&Preset::ALL)),
         )
         .arg(
             Arg::new("epoch")
@@ -88,12 +116,23 @@ pub fn command() -> Result<Command> {
                 .value_parser(value_parser!(u64)),
         )
         .arg(
+            Arg::new("step")
+                .long("step")
+                .help("Optimiser step that schedules are shown at [default: 0]")
+                .value_name("STEP")
+                .value_parser(value_parser!(u64)),
+        )
+        .arg(
             Arg::new("format")
                 .long("format")
                 .help("Text for people, or JSON for programs")
                 .value_parser(["text", "json"])
                 .default_value("text"),
         )
+        .arg(file(
+            "html",
+            "Also write the comparison as one page that can be sent",
+        ))
         .arg(
             Arg::new("color")
                 .long("color")
@@ -112,56 +151,104 @@ pub fn command() -> Result<Command> {
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let masking: MaskingConfig = flags::config(matches)?;
-    masking.check()?;
     let options = shared::options(matches, StageOptions::new())?;
-    let request = request(matches, masking, options.seed)?;
+    let request = request(matches, options.seed)?;
     let preview = preview(matches, &request)?;
+    let page = shared::typed::<PathBuf>(matches, "html");
+    if let Some(page) = &page {
+        atomic::write(page, html::page(&preview).as_bytes())?;
+    }
     if matches.get_one::<String>("format").map(String::as_str) == Some("json") {
         let json = serde_json::to_string(&preview)
             .map_err(|error| Error::library("writing JSON", error))?;
         println!("{json}");
     } else {
         print!("{}", preview.render(look(matches)));
+        if let Some(page) = &page {
+            println!("\nThe same as a page: {}", page.display());
+        }
     }
     Ok(())
 }
 
-fn request(matches: &ArgMatches, masking: MaskingConfig, seed: u64) -> Result<Request> {
-    let typed =
-        |name: &str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
-    let prediction = masking.prediction_rate.clone();
-    let rates: Vec<Rate> = match matches.get_many::<Rate>("rates") {
-        Some(rates) => rates.cloned().collect(),
-        None if typed("corruption_rate") => vec![masking.corruption_rate.clone()],
-        None => [0.15, 0.4, 0.8].map(Rate::from).to_vec(),
+fn request(matches: &ArgMatches, seed: u64) -> Result<Request> {
+    let typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let masking: MaskingConfig = flags::config(matches)?;
+    let names = |name: &str| matches.get_many::<String>(name).into_iter().flatten();
+    let mut ways = names("presets")
+        .map(|preset| of_preset(matches, preset))
+        .collect::<Result<Vec<_>>>()?;
+    let strategy = |name: &String| {
+        let mut all = Strategy::ALL.into_iter();
+        all.find(|strategy| *name == spelled(strategy))
     };
-    for rate in &rates {
-        rate.check("--rates")?;
-        MaskingConfig {
-            corruption_rate: rate.clone(),
-            ..masking.clone()
-        }
-        .check()?;
+    for strategy in names("strategies").filter_map(strategy) {
+        ways.push(Way::of_strategy(strategy, &masking));
     }
-    let strategies = match matches.get_many::<String>("strategies") {
-        Some(names) => names.map(|name| named(name)).collect(),
-        None if typed("strategy") => vec![masking.strategy],
-        None => Vec::new(),
+    let own = typed("presets") || typed("preset") || typed("mixture");
+    if ways.is_empty() && (own || typed("strategy")) {
+        ways = vec![Way::configured(masking.clone())];
+    }
+    let rates = match rates(matches)? {
+        Some(rates) => rates,
+        None if own || typed("corruption_rate") => Vec::new(),
+        None => RATES.map(Rate::from).map(Rates::corrupting).to_vec(),
     };
-    Ok(Request {
+    let request = Request {
         rows: shared::typed(matches, "rows").unwrap_or(3),
         first_row: shared::typed(matches, "first_row"),
-        length: shared::typed::<u64>(matches, "length").unwrap_or(48) as u32,
-        rates: rates
-            .into_iter()
-            .map(|rate| (rate, prediction.clone()))
-            .collect(),
-        strategies,
+        length: shared::typed::<u64>(matches, "length").map(|length| length as u32),
+        ways,
         masking,
+        rates,
         seed,
         epoch: shared::typed(matches, "epoch").unwrap_or(0),
-    })
+        step: shared::typed(matches, "step").unwrap_or(0),
+    };
+    // Before anything is read; ways by default differ in what they select only.
+    for (_, config) in request.configurations(&request.ways(false)) {
+        config.check()?;
+    }
+    Ok(request)
+}
+
+/// The preset of this name, with the keys typed beside it.
+fn of_preset(matches: &ArgMatches, preset: &str) -> Result<Way> {
+    let mut table = toml::Table::new();
+    flags::fill::<MaskingConfig>(matches, &mut table)?;
+    flags::set(&mut table, "preset", preset.into())?;
+    keys::from_table("the command line", table).map(Way::configured)
+}
+
+/// What `--rates` says: numbers and laws, separated by commas outside of brackets.
+fn rates(matches: &ArgMatches) -> Result<Option<Vec<Rates>>> {
+    let Some(typed) = matches.get_many::<String>("rates") else {
+        return Ok(None);
+    };
+    let mut rates = Vec::new();
+    for text in typed {
+        let mut depth = 0;
+        let outside = |c: char| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            c == ',' && depth == 0
+        };
+        for text in text.split(outside) {
+            let rate: Rate = text.parse().map_err(|wrong: String| {
+                let expected = wrong
+                    .split_once(": write ")
+                    .map_or("a rate", |(_, rest)| rest);
+                Error::usage(
+                    "--rates",
+                    format!("{:?}", text.trim()),
+                    expected,
+                    "separate several by commas",
+                )
+            })?;
+            rate.check("--rates")?;
+            rates.push(Rates::corrupting(rate));
+        }
+    }
+    Ok(Some(rates))
 }
 
 fn preview(matches: &ArgMatches, request: &Request) -> Result<Preview> {
@@ -177,19 +264,36 @@ fn preview(matches: &ArgMatches, request: &Request) -> Result<Preview> {
         }
         return of_shards(request, &input);
     };
+    let tokenizer_name = tokenizer.display().to_string();
     let config = TokenizeConfig {
         inputs: vec![given(matches, "input").display().to_string()],
         tokenizer,
         mask_token: shared::typed(matches, "mask_token"),
         // For this look alone: nothing is written.
         add_special_tokens: true,
+        sentinels: shared::typed(matches, "sentinels").unwrap_or(0),
         ..TokenizeConfig::default()
     };
-    let texts = match shared::typed::<String>(matches, "text") {
-        Some(text) => vec![text],
-        None => first_texts(&config, request.rows)?,
+    let (source, texts) = match shared::typed::<String>(matches, "text") {
+        Some(text) => ("--text".to_owned(), vec![text]),
+        None => (
+            config.inputs.join(", "),
+            first_texts(&config, request.rows)?,
+        ),
     };
-    of_texts(request, &Tokenizer::load(&config)?, &texts)
+    let tokenizer = Tokenizer::load(&config)?;
+    let overlap = ShardConfig::default().overlap;
+    let units = shared::typed::<PathBuf>(matches, "vocabulary")
+        .map(|vocabulary| units::of(&vocabulary, &tokenizer, overlap, request.seed))
+        .transpose()?;
+    let raw = RawText {
+        source,
+        texts,
+        tokenizer: &tokenizer,
+        tokenizer_name,
+        units: units.as_ref(),
+    };
+    of_texts(request, &raw)
 }
 
 /// The first `count` usable documents of the inputs.
@@ -240,20 +344,32 @@ pub fn look_of_terminal() -> Look {
     }
 }
 
-fn named(name: &str) -> Strategy {
-    match name {
-        "word" => Strategy::Word,
-        "pmi" => Strategy::Pmi,
-        "span" => Strategy::Span,
-        _ => Strategy::Uniform,
-    }
-}
-
-fn number(name: &'static str, help: &'static str, default: &'static str) -> Arg {
+fn number(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .help(help)
         .value_name(name.to_uppercase())
         .value_parser(value_parser!(u64).range(1..=1 << 20))
-        .default_value(default)
+}
+
+fn file(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .help(help)
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+}
+
+fn list(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .help(help)
+        .value_name(name.to_uppercase())
+        .action(ArgAction::Append)
+}
+
+fn choices<T: Serialize>(all: &[T]) -> Vec<PossibleValue> {
+    all.iter()
+        .map(|one| PossibleValue::new(spelled(one)))
+        .collect()
 }

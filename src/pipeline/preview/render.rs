@@ -1,14 +1,15 @@
-//! Masked rows as text for people: a column for each strategy where the width allows
-//! it, else one under the other; rates from top to bottom.
+//! Masked rows as text for people: a column for each way where the width allows it,
+//! else one under the other; rates from top to bottom; what was realised at the end.
 //!
 //! Two things are told of each token. What stands in the input: `____` as wide as the
 //! hidden word for the mask token, `~word` for a random one, the word itself where it
-//! was left. And whether it carries a label: by colour, or, without colour, by
-//! brackets around what is predicted: `[____]`, `[~word]`, `[word]`.
+//! was left, `…2` for two tokens taken out, `⟨0⟩` for a sentinel. And whether it carries
+//! a label: by colour, or, without colour, by brackets around what is predicted:
+//! `[____]`, `[~word]`, `[word]`. What is one unit, word or span hangs together by `‿`.
 
-use super::{Preview, ShownCopy, ShownMask, ShownRow};
+use super::pieces::{Piece, Stands};
+use super::{Preview, ShownMask, ShownRow, ShownWay, figures};
 use crate::config::Strategy;
-use std::fmt::Write;
 
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Look {
     pub colour: bool,
 }
 
-/// No column of text is narrower when strategies stand side by side.
+/// No column of text is narrower when ways stand side by side.
 const NARROWEST: usize = 34;
 /// Between columns.
 const GAP: usize = 3;
@@ -29,7 +30,8 @@ enum Style {
     Plain,
     Title,
     Faint,
-    /// Predicted, and hidden by the mask token.
+    Warning,
+    /// Predicted, and hidden by the mask token or taken out.
     Masked,
     /// Predicted, and replaced by a random token.
     Random,
@@ -37,6 +39,8 @@ enum Style {
     Same,
     /// Corrupted without a label.
     Unlabelled,
+    /// A sentinel.
+    Sentinel,
 }
 
 impl Style {
@@ -45,15 +49,108 @@ impl Style {
             Self::Plain => "",
             Self::Title => "\x1b[1m",
             Self::Faint => "\x1b[2m",
+            Self::Warning => "\x1b[1;31m",
             Self::Masked => "\x1b[1;33m",
             Self::Random => "\x1b[1;35m",
             Self::Same => "\x1b[1;32m",
             Self::Unlabelled => "\x1b[36m",
+            Self::Sentinel => "\x1b[1;34m",
         }
     }
 
-    fn is_predicted(self) -> bool {
-        matches!(self, Self::Masked | Self::Random | Self::Same)
+    fn of(piece: &Piece) -> Self {
+        match (piece.stands, piece.predicted) {
+            (Stands::Sentinel(_), _) => Self::Sentinel,
+            (Stands::Special, _) | (Stands::Original, false) => Self::Plain,
+            (Stands::Original, true) => Self::Same,
+            (Stands::Mask | Stands::Gap(_), true) => Self::Masked,
+            (Stands::Random, true) => Self::Random,
+            (_, false) => Self::Unlabelled,
+        }
+    }
+}
+
+/// Marks that are used, for the legend.
+#[derive(Default)]
+struct Seen {
+    /// By style and sample of [`MARKS`].
+    marks: Vec<(Style, &'static str)>,
+    joined: bool,
+    target: bool,
+    unlabelled_target: bool,
+}
+
+/// What each mark means: its style, how it looks, and the words for it.
+const MARKS: [(Style, &str, &str); 8] = [
+    (Style::Masked, "____", "masked and predicted"),
+    (
+        Style::Random,
+        "~word",
+        "replaced by a random token, predicted",
+    ),
+    (Style::Same, "word", "left as it is, predicted"),
+    (Style::Masked, "…2", "2 tokens taken out, predicted"),
+    (Style::Unlabelled, "____", "masked, not predicted"),
+    (Style::Unlabelled, "~word", "replaced, not predicted"),
+    (
+        Style::Unlabelled,
+        "(…2)",
+        "2 tokens taken out, not predicted",
+    ),
+    (
+        Style::Sentinel,
+        "⟨0⟩",
+        "sentinel <extra_id_0>, for what stands behind it in the target",
+    ),
+];
+
+impl Seen {
+    fn note(&mut self, style: Style, stands: Stands) {
+        let sample = match (style, stands) {
+            (_, Stands::Mask) => "____",
+            (_, Stands::Random) => "~word",
+            (Style::Unlabelled, Stands::Gap(_)) => "(…2)",
+            (_, Stands::Gap(_)) => "…2",
+            (_, Stands::Sentinel(_)) => "⟨0⟩",
+            (Style::Same, _) => "word",
+            _ => return,
+        };
+        if !self.marks.contains(&(style, sample)) {
+            self.marks.push((style, sample));
+        }
+    }
+
+    /// What the marks that were used mean.
+    fn legend(&self, colour: bool) -> Option<Line> {
+        let mut parts: Vec<Line> = Vec::new();
+        for (style, sample, meaning) in MARKS {
+            if !self.marks.contains(&(style, sample)) {
+                continue;
+            }
+            let bracketed = !colour && !matches!(style, Style::Unlabelled | Style::Sentinel);
+            let sample = if bracketed {
+                format!("[{sample}]")
+            } else {
+                sample.to_owned()
+            };
+            let mut part = styled(&sample, style);
+            part.extend(styled(&format!(" {meaning}"), Style::Faint));
+            parts.push(part);
+        }
+        if self.joined {
+            parts.push(styled("a‿b one unit or span", Style::Faint));
+        }
+        if self.target {
+            let labelled = match (self.unlabelled_target, colour) {
+                (false, _) => "all of it predicted",
+                (true, false) => "what is in brackets predicted",
+                (true, true) => "what is coloured predicted",
+            };
+            let text = format!("target: what the decoder generates, {labelled}");
+            parts.push(styled(&text, Style::Faint));
+        }
+        let legend = parts.join(&styled("   ", Style::Plain)[..]);
+        (!legend.is_empty()).then_some(legend)
     }
 }
 
@@ -61,100 +158,125 @@ type Glyph = (char, Style);
 type Line = Vec<Glyph>;
 
 impl Preview {
-    /// The rows as text, with a legend at the end.
+    /// The rows as text, with what was realised and a legend at the end.
     pub fn render(&self, look: Look) -> String {
         let mut out = String::new();
-        let mut seen = Vec::new();
+        let mut seen = Seen::default();
+        let titles: Vec<String> = self.ways.iter().map(figures::title).collect();
         for row in &self.rows {
-            row.render(look, &mut seen, &mut out);
+            row.render(&self.ways, &titles, look, &mut seen, &mut out);
         }
-        if let Some(legend) = legend(&seen, look.colour) {
-            for line in wrap(&legend, look.width) {
-                push_line(&line, look.colour, &mut out);
+        if self.rows.len() > 1 {
+            self.render_totals(&titles, look, &mut out);
+        }
+        for total in &self.totals {
+            for warning in figures::warnings(&total.realised) {
+                let text = format!("warning: {}: {warning}", total.way);
+                push_lines(&styled(&text, Style::Warning), look, &mut out);
             }
         }
+        if let Some(legend) = seen.legend(look.colour) {
+            push_lines(&legend, look, &mut out);
+        }
         out
+    }
+
+    fn render_totals(&self, titles: &[String], look: Look, out: &mut String) {
+        let maskable = self.totals.first().map_or(0, |total| total.maskable);
+        let text = format!("all {} rows: {maskable} maskable tokens", self.rows.len());
+        push_lines(&styled(&text, Style::Title), look, out);
+        let all: Vec<(String, String)> = self
+            .totals
+            .iter()
+            .zip(self.ways.iter().cycle())
+            .map(|(total, way)| figures::total(total, way.masking.layout))
+            .collect();
+        let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(columns).max().unwrap_or(0);
+        let first = widest(&mut titles.iter().map(String::as_str)) + 2;
+        let second = first + widest(&mut all.iter().map(|(asked, _)| asked.as_str())) + 2;
+        for ((asked, realised), title) in all.iter().zip(titles.iter().cycle()) {
+            let mut line = styled(title, Style::Plain);
+            pad(&mut line, first);
+            line.extend(styled(asked, Style::Title));
+            pad(&mut line, second);
+            line.extend(styled(realised, Style::Faint));
+            push_lines(&line, look, out);
+        }
+        out.push('\n');
     }
 }
 
 impl ShownRow {
-    fn render(&self, look: Look, seen: &mut Vec<(Style, bool)>, out: &mut String) {
-        let maskable = self.ids.len() - self.protected.len();
-        let title = format!(
-            "row {}: {} tokens, {maskable} of them maskable",
-            self.row,
-            self.ids.len()
-        );
-        for text in [styled(&title, Style::Title), self.original()] {
-            for line in wrap(&text, look.width) {
-                push_line(&line, look.colour, out);
-            }
-        }
-        out.push('\n');
-
-        let mut strategies: Vec<Strategy> = Vec::new();
-        for mask in &self.masks {
-            if !strategies.contains(&mask.strategy) {
-                strategies.push(mask.strategy);
-            }
-        }
-        let label = self.masks.iter().map(|m| rate(m).chars().count()).max();
-        let label = label.unwrap_or(0) + 2;
-        let columns = strategies.len().max(1);
-        let column = (look.width.saturating_sub(label + GAP * (columns - 1))) / columns;
-        if column >= NARROWEST {
-            self.render_table(&strategies, (label, column), look, seen, out);
-        } else {
-            let column = look.width.saturating_sub(label).max(16);
-            for strategy in strategies {
-                self.render_table(&[strategy], (label, column), look, seen, out);
-            }
-        }
-    }
-
-    fn render_table(
+    fn render(
         &self,
-        strategies: &[Strategy],
-        (label, column): (usize, usize),
+        ways: &[ShownWay],
+        titles: &[String],
         look: Look,
-        seen: &mut Vec<(Style, bool)>,
+        seen: &mut Seen,
         out: &mut String,
     ) {
-        let mut header = styled(&" ".repeat(label), Style::Plain);
-        for (index, &strategy) in strategies.iter().enumerate() {
-            if index > 0 {
-                pad(&mut header, label + index * (column + GAP));
-            }
-            header.extend(styled(name(strategy), Style::Title));
+        let title = format!(
+            "row {}: {} tokens, {} of them maskable",
+            self.row,
+            self.ids.len(),
+            self.maskable()
+        );
+        push_lines(&styled(&title, Style::Title), look, out);
+        let mut original = self.original();
+        let units = |one: &crate::config::MaskingConfig| one.strategy == Strategy::Pmi;
+        if !ways.iter().any(|way| way.masking.components().any(units)) {
+            original.iter_mut().for_each(|piece| piece.joined = false);
         }
-        push_line(&header, look.colour, out);
-        let mut masks: Vec<&ShownMask> = self
-            .masks
-            .iter()
-            .filter(|mask| strategies.contains(&mask.strategy))
-            .collect();
-        while !masks.is_empty() {
-            let rest = masks.split_off(strategies.len().min(masks.len()));
-            let cells: Vec<Vec<Line>> = masks
-                .iter()
-                .map(|mask| self.cell(mask, column, look.colour, seen))
-                .collect();
-            let height = cells.iter().map(Vec::len).max().unwrap_or(0);
-            for at in 0..height {
-                let mut line = Line::new();
-                if at == 0 {
-                    line.extend(styled(&rate(masks[0]), Style::Title));
-                }
-                for (index, cell) in cells.iter().enumerate() {
-                    if let Some(text) = cell.get(at) {
-                        pad(&mut line, label + index * (column + GAP));
-                        line.extend_from_slice(text);
-                    }
-                }
-                push_line(&line, look.colour, out);
+        push_lines(&line_of(&original, look.colour, seen), look, out);
+        out.push('\n');
+
+        let blocks: Vec<&[ShownMask]> = self.masks.chunks(titles.len().max(1)).collect();
+        let labels: Vec<Option<String>> =
+            blocks.iter().map(|block| figures::label(block)).collect();
+        let label = match labels.iter().flatten().map(|label| columns(label)).max() {
+            Some(widest) => widest + 2,
+            None => 0,
+        };
+        let count = titles.len().max(1);
+        let column = look.width.saturating_sub(label + GAP * (count - 1)) / count;
+        let beside = column >= NARROWEST;
+        let tables = if beside { 1 } else { count };
+        for table in 0..tables {
+            let range = if beside { 0..count } else { table..table + 1 };
+            let column = if beside {
+                column
+            } else {
+                look.width.saturating_sub(label).max(16)
+            };
+            let place = |index: usize| label + index * (column + GAP);
+            let mut header = Line::new();
+            for (index, title) in titles[range.clone()].iter().enumerate() {
+                pad(&mut header, place(index));
+                header.extend(styled(title, Style::Title));
             }
-            out.push('\n');
-            masks = rest;
+            push_line(&header, look.colour, out);
+            for (block, label) in blocks.iter().zip(&labels) {
+                let cells: Vec<Vec<Line>> = block[range.clone()]
+                    .iter()
+                    .map(|mask| self.cell(mask, label.as_deref(), column, look.colour, seen))
+                    .collect();
+                let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+                for at in 0..height {
+                    let mut line = Line::new();
+                    if at == 0 {
+                        let label = label.as_deref().unwrap_or_default();
+                        line.extend(styled(label, Style::Title));
+                    }
+                    for (index, cell) in cells.iter().enumerate() {
+                        if let Some(text) = cell.get(at) {
+                            pad(&mut line, place(index));
+                            line.extend_from_slice(text);
+                        }
+                    }
+                    push_line(&line, look.colour, out);
+                }
+                out.push('\n');
+            }
         }
     }
 
@@ -162,227 +284,104 @@ impl ShownRow {
     fn cell(
         &self,
         mask: &ShownMask,
+        label: Option<&str>,
         width: usize,
         colour: bool,
-        seen: &mut Vec<(Style, bool)>,
+        seen: &mut Seen,
     ) -> Vec<Line> {
         let count = mask.copies.len();
         let mut lines = Vec::new();
+        let faint = |text: &str, lines: &mut Vec<Line>| {
+            lines.extend(wrap(&styled(text, Style::Faint), width))
+        };
+        if let Some(head) = figures::head(mask, label) {
+            lines.extend(wrap(&styled(&head, Style::Title), width));
+        }
         for (number, copy) in mask.copies.iter().enumerate() {
             if count > 1 {
-                let title = format!("copy {} of {count}", number + 1);
-                lines.push(styled(&title, Style::Faint));
+                faint(&format!("copy {} of {count}", number + 1), &mut lines);
             }
-            lines.extend(wrap(&self.masked(copy, colour, seen), width));
-            lines.extend(wrap(&styled(&shares(copy), Style::Faint), width));
+            let input = self.input(mask, copy);
+            lines.extend(wrap(&line_of(&input, colour, seen), width));
+            if let Some(target) = self.target(mask, copy).filter(|pieces| !pieces.is_empty()) {
+                lines.extend(wrap(&target_line(&target, colour, seen), width));
+            }
+            faint(&figures::shares(mask, copy), &mut lines);
+            for warning in figures::warnings(&copy.realised) {
+                lines.extend(wrap(
+                    &styled(&format!("! {warning}"), Style::Warning),
+                    width,
+                ));
+            }
         }
         if count > 1 {
-            let all: u64 = mask.copies.iter().map(|copy| copy.realised.predicted).sum();
-            let maskable = mask.copies[0].realised.maskable;
-            let text = format!("together predicted {}", percent(all, maskable));
-            lines.extend(wrap(&styled(&text, Style::Faint), width));
+            faint(&figures::together(mask), &mut lines);
         }
         lines
     }
-
-    /// Positions between the special tokens at the row's edges.
-    fn inner(&self) -> std::ops::Range<usize> {
-        1..self.ids.len().saturating_sub(1).max(1)
-    }
-
-    fn is_protected(&self, place: usize) -> bool {
-        self.protected.binary_search(&(place as u32)).is_ok()
-    }
-
-    /// The space in front of a token, if any, and its visible text.
-    fn token(&self, place: usize) -> (bool, String) {
-        let text = &self.tokens[place];
-        if self.is_protected(place) {
-            let bare = text.trim().trim_matches(['[', ']', '<', '>', '|']);
-            return (true, format!("⟨{bare}⟩"));
-        }
-        visible(text)
-    }
-
-    fn original(&self) -> Line {
-        let mut line = Line::new();
-        for place in self.inner() {
-            let (space, text) = self.token(place);
-            if space && !line.is_empty() {
-                line.push((' ', Style::Plain));
-            }
-            line.extend(styled(&text, Style::Plain));
-        }
-        line
-    }
-
-    fn masked(&self, copy: &ShownCopy, colour: bool, seen: &mut Vec<(Style, bool)>) -> Line {
-        let fates: Vec<(Style, Stands)> = (0..self.ids.len())
-            .map(|place| self.fate(copy, place))
-            .collect();
-        let mut line = Line::new();
-        for place in self.inner() {
-            let (style, stands) = fates[place];
-            if style != Style::Plain {
-                let kind = (style, stands == Stands::Mask);
-                if !seen.contains(&kind) {
-                    seen.push(kind);
-                }
-            }
-            let (space, text) = self.token(place);
-            if space && !line.is_empty() {
-                line.push((' ', Style::Plain));
-            }
-            let bracket = |neighbour: usize| {
-                !colour && style.is_predicted() && !fates[neighbour].0.is_predicted()
-            };
-            if bracket(place - 1) {
-                line.push(('[', style));
-            }
-            match stands {
-                Stands::Mask => {
-                    let blank = "_".repeat(columns(&text).max(1));
-                    line.extend(styled(&blank, style));
-                }
-                Stands::Random => {
-                    let (_, other) = visible(&copy.input_tokens[place]);
-                    line.extend(styled(&format!("~{other}"), style));
-                }
-                Stands::Original => line.extend(styled(&text, style)),
-            }
-            if bracket(place + 1) {
-                line.push((']', style));
-            }
-        }
-        line
-    }
-
-    fn fate(&self, copy: &ShownCopy, place: usize) -> (Style, Stands) {
-        let predicted = copy.predicted.binary_search(&(place as u32)).is_ok();
-        let stands = if copy.input[place] == self.ids[place] {
-            Stands::Original
-        } else if Some(copy.input[place]) == self.mask {
-            Stands::Mask
-        } else {
-            Stands::Random
-        };
-        let style = match (predicted, stands) {
-            (true, Stands::Mask) => Style::Masked,
-            (true, Stands::Random) => Style::Random,
-            (true, Stands::Original) => Style::Same,
-            (false, Stands::Original) => Style::Plain,
-            (false, _) => Style::Unlabelled,
-        };
-        (style, stands)
-    }
 }
 
-/// What stands at a position of the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    Mask,
-    Random,
-    Original,
-}
-
-fn name(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Uniform => "uniform",
-        Strategy::Word => "whole words",
-        Strategy::Pmi => "PMI units",
-        Strategy::Span => "spans",
-        Strategy::Geometric => "geometric spans",
-        Strategy::Ngram => "n-gram spans",
-    }
-}
-
-/// `40 %`, or `20/40 %` where m_pred is not m_corr.
-fn rate(mask: &ShownMask) -> String {
-    let number = |rate: f64| {
-        let text = format!("{:.1}", 100.0 * rate);
-        text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-    };
-    if mask.corruption_rate == mask.prediction_rate {
-        return format!("{} %", number(mask.corruption_rate));
-    }
-    let (corruption, prediction) = (mask.corruption_rate, mask.prediction_rate);
-    format!("{}/{} %", number(corruption), number(prediction))
-}
-
-fn percent(count: u64, all: u64) -> String {
-    format!("{:.1} %", 100.0 * count as f64 / all.max(1) as f64)
-}
-
-fn shares(copy: &ShownCopy) -> String {
-    let realised = &copy.realised;
-    let mut text = format!("masked {}", percent(realised.masked, realised.maskable));
-    for (name, count) in [("random", realised.random), ("same", realised.same)] {
-        if count > 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ", {name} {}", percent(count, realised.maskable));
-        }
-    }
-    let _ = write!(
-        text,
-        ", predicted {}",
-        percent(realised.predicted, realised.maskable)
-    );
-    text
-}
-
-/// What the marks that were used mean.
-fn legend(seen: &[(Style, bool)], colour: bool) -> Option<Line> {
-    let kinds = [
-        ((Style::Masked, true), "____", "masked and predicted"),
-        (
-            (Style::Random, false),
-            "~word",
-            "replaced by a random token, predicted",
-        ),
-        ((Style::Same, false), "word", "left as it is, predicted"),
-        ((Style::Unlabelled, true), "____", "masked, not predicted"),
-        (
-            (Style::Unlabelled, false),
-            "~word",
-            "replaced, not predicted",
-        ),
-    ];
+/// A row of the input.
+fn line_of(pieces: &[Piece], colour: bool, seen: &mut Seen) -> Line {
     let mut line = Line::new();
-    for (kind, sample, meaning) in kinds {
-        if !seen.contains(&kind) {
-            continue;
+    for (index, piece) in pieces.iter().enumerate() {
+        let style = Style::of(piece);
+        seen.note(style, piece.stands);
+        if piece.space && !line.is_empty() {
+            seen.joined |= piece.joined;
+            line.push((if piece.joined { '‿' } else { ' ' }, style));
         }
-        if !line.is_empty() {
-            line.extend(styled("   ", Style::Plain));
+        let labelled = |piece: Option<&Piece>| piece.is_some_and(|piece| piece.predicted);
+        let before = index.checked_sub(1).and_then(|before| pieces.get(before));
+        if !colour && piece.predicted && !labelled(before) {
+            line.push(('[', style));
         }
-        let sample = if !colour && kind.0.is_predicted() {
-            format!("[{sample}]")
-        } else {
-            sample.to_owned()
+        let text = match piece.stands {
+            Stands::Mask => "_".repeat(columns(&piece.text).max(1)),
+            Stands::Random => format!("~{}", piece.text),
+            Stands::Gap(count) if piece.predicted => format!("…{count}"),
+            Stands::Gap(count) => format!("(…{count})"),
+            Stands::Sentinel(number) => format!("⟨{number}⟩"),
+            Stands::Original | Stands::Special => piece.text.clone(),
         };
-        line.extend(styled(&sample, kind.0));
-        line.extend(styled(&format!(" {meaning}"), Style::Faint));
+        line.extend(styled(&text, style));
+        if !colour && piece.predicted && !labelled(pieces.get(index + 1)) {
+            line.push((']', style));
+        }
     }
-    (!line.is_empty()).then_some(line)
+    line
 }
 
-/// The space in front of a token's text, if any, and the text with what cannot be
-/// seen made visible.
-fn visible(text: &str) -> (bool, String) {
-    let (space, body) = match text.strip_prefix(' ') {
-        Some(body) if !body.is_empty() => (true, body),
-        _ => (false, text),
-    };
-    let body = body
-        .chars()
-        .map(|c| match c {
-            '\n' => '⏎',
-            c if c.is_whitespace() => '␣',
-            c if c.is_control() => '�',
-            c => c,
-        })
-        .collect();
-    (space, body)
+/// A row of the target: brackets only where something is not predicted.
+fn target_line(pieces: &[Piece], colour: bool, seen: &mut Seen) -> Line {
+    let all = pieces.iter().all(|piece| piece.predicted);
+    seen.target = true;
+    seen.unlabelled_target |= !all;
+    let mut line = styled("target:", Style::Faint);
+    for (index, piece) in pieces.iter().enumerate() {
+        let style = match piece.stands {
+            Stands::Sentinel(_) => Style::Sentinel,
+            _ if piece.predicted => Style::Masked,
+            _ => Style::Plain,
+        };
+        if piece.space {
+            line.push((' ', style));
+        }
+        let labelled = |piece: Option<&Piece>| piece.is_some_and(|piece| piece.predicted);
+        let before = index.checked_sub(1).and_then(|before| pieces.get(before));
+        let brackets = !colour && !all && piece.predicted;
+        if brackets && !labelled(before) {
+            line.push(('[', style));
+        }
+        match piece.stands {
+            Stands::Sentinel(number) => line.extend(styled(&format!("⟨{number}⟩"), style)),
+            _ => line.extend(styled(&piece.text, style)),
+        }
+        if brackets && !labelled(pieces.get(index + 1)) {
+            line.push((']', style));
+        }
+    }
+    line
 }
 
 fn styled(text: &str, style: Style) -> Line {
@@ -421,16 +420,23 @@ fn pad(line: &mut Line, to: usize) {
     }
 }
 
-/// Cuts `text` at spaces into lines of at most `width` columns; a longer word is cut
-/// inside.
+/// Cuts `text` at spaces, and behind what joins a unit, into lines of at most `width`
+/// columns; a longer word is cut inside.
 fn wrap(text: &[Glyph], width: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut line = Line::new();
-    for word in text.split(|&(c, _)| c == ' ') {
-        if !line.is_empty() && line_columns(&line) + 1 + line_columns(word) > width {
+    let mut spaced = false;
+    for part in text.split_inclusive(|&(c, _)| c == ' ' || c == '‿') {
+        let (word, space) = match part.split_last() {
+            Some(((' ', _), word)) => (word, true),
+            _ => (part, false),
+        };
+        if !line.is_empty()
+            && line_columns(&line) + usize::from(spaced) + line_columns(word) > width
+        {
             lines.push(std::mem::take(&mut line));
         }
-        if !line.is_empty() {
+        if !line.is_empty() && spaced {
             line.push((' ', Style::Plain));
         }
         for &glyph in word {
@@ -439,11 +445,18 @@ fn wrap(text: &[Glyph], width: usize) -> Vec<Line> {
             }
             line.push(glyph);
         }
+        spaced = space;
     }
     if !line.is_empty() {
         lines.push(line);
     }
     lines
+}
+
+fn push_lines(text: &[Glyph], look: Look, out: &mut String) {
+    for line in wrap(text, look.width) {
+        push_line(&line, look.colour, out);
+    }
 }
 
 fn push_line(line: &[Glyph], colour: bool, out: &mut String) {
