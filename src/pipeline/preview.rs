@@ -8,6 +8,7 @@
 
 mod draw;
 mod figures;
+mod glyphs;
 pub mod html;
 mod pieces;
 pub mod render;
