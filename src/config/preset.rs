@@ -38,7 +38,7 @@ pub enum Preset {
     Modernbert,
     /// Tay et al. 2023: seven denoisers in equal shares, with sentinels: R (spans of 3
     /// and 8 tokens, 15 %), S (the last 25 % of a row) and X (3 and 8 at 50 %, 64 at
-    /// 15 % and 50 %). Their mode tokens [R], [S] and [X] are not put in front.
+    /// 15 % and 50 %). Its mode tokens are not put in front.
     Ul2,
     /// Nie et al. 2025: a rate t of each row's own, uniform in [0.001, 1), every
     /// token on its own, loss weight 1/t.

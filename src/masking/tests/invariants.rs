@@ -405,3 +405,35 @@ fn a_tokenizer_without_a_mask_token_is_refused() {
     };
     assert!(Masker::new(&same, &TokenTable::new(VOCABULARY, &special)).is_ok());
 }
+
+#[test]
+fn one_thread_or_eight_draw_the_same_masks() {
+    for strategy in Strategy::ALL {
+        let config = MaskingConfig {
+            strategy,
+            corruption_rate: "uniform(0.1, 0.4)".parse().unwrap(),
+            prediction_rate: Some(0.4.into()),
+            mask_share: 0.8,
+            random_share: 0.2,
+            ..MaskingConfig::default()
+        };
+        let (masker, text) = (masker(&config), Text::random(200, 9));
+        let rows = &|samples: std::ops::Range<u64>| -> Vec<Vec<Copy>> {
+            let mut work = Workspace::new();
+            samples
+                .map(|sample| copies(&masker, &text, key(sample), &mut work))
+                .collect()
+        };
+        let alone = rows(0..64);
+        let together = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|thread| scope.spawn(move || rows(8 * thread..8 * thread + 8)))
+                .collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(alone, together, "{strategy:?}");
+    }
+}
