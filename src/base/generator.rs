@@ -60,20 +60,28 @@ impl Key {
                 u64::from(self.copy) << 32 | purpose as u64,
                 0,
             ],
-            block: [0; 4],
-            next: 4,
+            words: [0; WORDS],
+            next: 0,
+            end: 0,
             half: None,
         }
     }
 }
 
+/// Blocks computed at a time, but for a stream's first: one after the other each waits
+/// for the products of the round before, side by side they fill the multiplier.
+const BLOCKS: usize = 4;
+const WORDS: usize = 4 * BLOCKS;
+
 /// A stream of draws.
 #[derive(Debug, Clone)]
 pub struct Generator {
     key: [u64; 2],
+    /// The block computed last.
     counter: [u64; 4],
-    block: [u64; 4],
+    words: [u64; WORDS],
     next: usize,
+    end: usize,
     half: Option<u32>,
 }
 
@@ -98,14 +106,36 @@ impl Generator {
 
     #[inline]
     fn word(&mut self) -> u64 {
-        if self.next == 4 {
-            self.counter[0] += 1;
-            self.block = philox4x64(self.key, self.counter);
-            self.next = 0;
+        if self.next == self.end {
+            self.refill();
         }
-        let word = self.block[self.next];
+        let word = self.words[self.next % WORDS];
         self.next += 1;
         word
+    }
+
+    #[inline(never)]
+    fn refill(&mut self) {
+        if self.counter[0] == 0 {
+            self.fill::<1>();
+        } else {
+            self.fill::<BLOCKS>();
+        }
+    }
+
+    #[inline(always)]
+    fn fill<const N: usize>(&mut self) {
+        let counters = std::array::from_fn(|block| {
+            let [first, rest @ ..] = self.counter;
+            [first + 1 + block as u64, rest[0], rest[1], rest[2]]
+        });
+        let blocks: [[u64; 4]; N] = philox4x64(self.key, counters);
+        for (words, block) in self.words.chunks_exact_mut(4).zip(blocks) {
+            words.copy_from_slice(&block);
+        }
+        self.counter[0] += N as u64;
+        self.next = 0;
+        self.end = 4 * N;
     }
 
     /// Uniform in [0, 1), 53 bits.
@@ -146,10 +176,10 @@ impl Generator {
     }
 }
 
-/// One block: ten rounds of Philox with 64-bit words. Constants of Salmon et al.
-/// 2011, Table 2.
-#[inline]
-fn philox4x64(mut key: [u64; 2], mut x: [u64; 4]) -> [u64; 4] {
+/// Blocks side by side: ten rounds of Philox with 64-bit words. Constants of Salmon et
+/// al. 2011, Table 2.
+#[inline(always)]
+fn philox4x64<const N: usize>(mut key: [u64; 2], mut blocks: [[u64; 4]; N]) -> [[u64; 4]; N] {
     const MULTIPLY: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];
     const BUMP: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xBB67_AE85_84CA_A73B];
     for round in 0..10 {
@@ -157,16 +187,18 @@ fn philox4x64(mut key: [u64; 2], mut x: [u64; 4]) -> [u64; 4] {
             key[0] = key[0].wrapping_add(BUMP[0]);
             key[1] = key[1].wrapping_add(BUMP[1]);
         }
-        let p0 = u128::from(MULTIPLY[0]) * u128::from(x[0]);
-        let p1 = u128::from(MULTIPLY[1]) * u128::from(x[2]);
-        x = [
-            (p1 >> 64) as u64 ^ x[1] ^ key[0],
-            p1 as u64,
-            (p0 >> 64) as u64 ^ x[3] ^ key[1],
-            p0 as u64,
-        ];
+        for x in &mut blocks {
+            let p0 = u128::from(MULTIPLY[0]) * u128::from(x[0]);
+            let p1 = u128::from(MULTIPLY[1]) * u128::from(x[2]);
+            *x = [
+                (p1 >> 64) as u64 ^ x[1] ^ key[0],
+                p1 as u64,
+                (p0 >> 64) as u64 ^ x[3] ^ key[1],
+                p0 as u64,
+            ];
+        }
     }
-    x
+    blocks
 }
 
 #[cfg(test)]
@@ -177,7 +209,7 @@ mod tests {
     #[test]
     fn blocks_equal_the_authors_known_answers() {
         assert_eq!(
-            philox4x64([0, 0], [0; 4]),
+            philox4x64([0, 0], [[0; 4]])[0],
             [
                 0x16554d9eca36314c,
                 0xdb20fe9d672d0fdc,
@@ -186,7 +218,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            philox4x64([u64::MAX; 2], [u64::MAX; 4]),
+            philox4x64([u64::MAX; 2], [[u64::MAX; 4]])[0],
             [
                 0x87b092c3013fe90b,
                 0x438c3c67be8d0224,
@@ -210,6 +242,22 @@ mod tests {
         assert_eq!(halves.next_u32(), a as u32);
         assert_eq!(halves.next_u32(), (a >> 32) as u32);
         assert_eq!(halves.next_u32(), b as u32);
+    }
+
+    #[test]
+    fn blocks_side_by_side_are_those_one_by_one() {
+        let key = Key {
+            seed: 5,
+            epoch: 6,
+            sample: 7,
+            copy: 0,
+        };
+        let mut stream = key.generator(Purpose::Replace);
+        for block in 1..=40 {
+            let counter = [block, 7, Purpose::Replace as u64, 0];
+            let [words] = philox4x64([5, 6], [counter]);
+            assert_eq!(words, std::array::from_fn(|_| stream.next_u64()));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `extra_same` others (spec 1). The draws are told in [`crate::masking`].
 
 use super::budget::{Counts, Rates, rounded};
+use super::uniform::each;
 use super::units::{Planes, Units};
 use super::{Realised, bits};
 use crate::base::generator::Generator;
@@ -203,18 +204,5 @@ fn subset(
     draws.shuffle_prefix(list, count);
     for &position in &list[..count] {
         bits::set(chosen, position);
-    }
-}
-
-/// Sets each set bit of `from` in `chosen` with probability `share`.
-fn each(from: impl Iterator<Item = u64>, share: f64, draws: &mut Generator, chosen: &mut [u64]) {
-    for (mut rest, word) in from.zip(chosen) {
-        while rest != 0 {
-            let bit = rest & rest.wrapping_neg();
-            if draws.unit() < share {
-                *word |= bit;
-            }
-            rest ^= bit;
-        }
     }
 }

@@ -187,10 +187,13 @@ impl Replacement {
         input: &mut [TokenId],
         realised: &mut Realised,
     ) {
+        let Some(openings) = openings else {
+            return self.apply_each(selected, draws, input, realised);
+        };
         let mut category = Category::Same;
         let mut opened = true;
         for (index, (&word, place)) in selected.iter().zip(input.chunks_mut(64)).enumerate() {
-            let mut openings = openings.map_or(u64::MAX, |plane| plane[index]);
+            let mut openings = openings[index];
             let mut rest = word;
             while rest != 0 {
                 let bit = rest.trailing_zeros();
@@ -215,6 +218,37 @@ impl Replacement {
             }
             opened |= openings != 0;
         }
+    }
+
+    /// As [`Replacement::apply`] with a group for each position. Without a branch on
+    /// whether it is masked; the rare other fates have one.
+    fn apply_each(
+        &self,
+        selected: &[u64],
+        draws: &mut Generator,
+        input: &mut [TokenId],
+        realised: &mut Realised,
+    ) {
+        let (mut all, mut masks, mut random) = (0, 0, 0);
+        for (&word, place) in selected.iter().zip(input.chunks_mut(64)) {
+            let mut rest = word;
+            all += u64::from(word.count_ones());
+            while rest != 0 {
+                let at = &mut place[rest.trailing_zeros() as usize];
+                rest &= rest - 1;
+                let u = draws.unit();
+                let masked = u < self.mask_below;
+                *at = if masked { self.mask } else { *at };
+                masks += u64::from(masked);
+                if !masked && u < self.random_below {
+                    *at = self.ordinary.draw(draws);
+                    random += 1;
+                }
+            }
+        }
+        realised.masked += masks;
+        realised.random += random;
+        realised.same += all - masks - random;
     }
 
     #[inline]

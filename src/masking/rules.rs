@@ -261,6 +261,11 @@ impl Rules {
 
 fn select_positions(words: usize, draws: &mut Generator, work: &mut Workspace) {
     let rates = work.rates;
+    if rates.rule == Budget::Bernoulli && rates.copies == 1 {
+        let from = work.maskable.iter().copied();
+        uniform::each(from, rates.corruption, draws, &mut work.selected);
+        return;
+    }
     work.positions.clear();
     bits::append_ones(work.maskable.iter().copied(), &mut work.positions);
     if rates.rule == Budget::Bernoulli {

@@ -34,3 +34,21 @@ pub(super) fn select(
 pub(super) fn copy_of(u: f64, rate: f64, copies: usize) -> Option<usize> {
     (0..copies).find(|&copy| u < (copy + 1) as f64 * rate)
 }
+
+/// Sets each set bit of `from` in `chosen` with probability `rate`. Without a branch on
+/// the draw, which no processor could foresee.
+pub(super) fn each(
+    from: impl Iterator<Item = u64>,
+    rate: f64,
+    draws: &mut Generator,
+    chosen: &mut [u64],
+) {
+    for (mut rest, plane) in from.zip(chosen) {
+        let mut word = 0;
+        while rest != 0 {
+            word |= u64::from(draws.unit() < rate) << rest.trailing_zeros();
+            rest &= rest - 1;
+        }
+        *plane |= word;
+    }
+}
