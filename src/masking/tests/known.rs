@@ -25,18 +25,20 @@ fn text() -> Text {
     text
 }
 
+/// The key of all known answers.
+const KEY: Key = Key {
+    seed: 11,
+    epoch: 2,
+    sample: 5,
+    copy: 0,
+};
+
 /// Corrupted positions with their new ids, and positions with a label.
 type Known<'a> = (&'a [(u32, TokenId)], &'a [u32]);
 
 fn check(config: MaskingConfig, known: &[Known<'_>]) {
     let text = text();
-    let key = Key {
-        seed: 11,
-        epoch: 2,
-        sample: 5,
-        copy: 0,
-    };
-    let all = copies(&masker(&config), &text, key, &mut Workspace::new());
+    let all = copies(&masker(&config), &text, KEY, &mut Workspace::new());
     assert_eq!(all.len(), known.len());
     for (copy, (corrupted, predicted)) in all.iter().zip(known) {
         let changed: Vec<(u32, TokenId)> = (0u32..)
@@ -138,15 +140,9 @@ fn whole(config: &MaskingConfig, layout: Layout) -> (Vec<TokenId>, Vec<TokenId>,
     let special = with_sentinels(20);
     let config = config.clone().with_layout(layout);
     let masker = Masker::new(&config, &TokenTable::new(VOCABULARY, &special)).unwrap();
-    let key = Key {
-        seed: 11,
-        epoch: 2,
-        sample: 5,
-        copy: 0,
-    };
     let copy = match layout {
-        Layout::Sentinel => sentinel(&masker, &text(), key, &mut Workspace::new()),
-        _ => removed(&masker, &text(), key, &mut Workspace::new()),
+        Layout::Sentinel => sentinel(&masker, &text(), KEY, &mut Workspace::new()),
+        _ => removed(&masker, &text(), KEY, &mut Workspace::new()),
     }
     .swap_remove(0);
     (copy.input, copy.target, copy.predicted)
@@ -206,14 +202,8 @@ fn rates_and_components_of_a_given_key() {
         place: 2,
         rows: 4,
     };
-    let key = Key {
-        seed: 11,
-        epoch: 2,
-        sample: 5,
-        copy: 0,
-    };
     let drawn = |config: &MaskingConfig| {
-        masker(config).select(&text().row(), key, stamp, &mut Workspace::new())
+        masker(config).select(&text().row(), KEY, stamp, &mut Workspace::new())
     };
     let rate = |rate: &str| {
         drawn(&MaskingConfig {
@@ -243,14 +233,8 @@ fn weighted_masks_of_a_given_key() {
             prediction_rate: prediction.map(f64::into),
             ..of(strategy)
         };
-        let key = Key {
-            seed: 11,
-            epoch: 2,
-            sample: 5,
-            copy: 0,
-        };
         let masker = Masker::new(&config, &tokens).unwrap();
-        let all = copies(&masker, &text(), key, &mut Workspace::new());
+        let all = copies(&masker, &text(), KEY, &mut Workspace::new());
         all.iter().map(masked).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -281,14 +265,8 @@ fn unigram_replacements_of_a_given_key() {
         random_ids: RandomIds::Unigram,
         ..of(Strategy::Uniform)
     };
-    let key = Key {
-        seed: 11,
-        epoch: 2,
-        sample: 5,
-        copy: 0,
-    };
     let masker = Masker::new(&config, &tokens).unwrap();
-    let copy = &copies(&masker, &text(), key, &mut Workspace::new())[0];
+    let copy = &copies(&masker, &text(), KEY, &mut Workspace::new())[0];
     let drawn: Vec<TokenId> = copy
         .predicted
         .iter()
