@@ -9,7 +9,16 @@
 //! purpose, 0]).random_raw()`.
 //!
 //! A draw of 32 bits takes the low half of a 64-bit word, then its high half; a
-//! draw of 64 bits takes a whole fresh word. About 2 ns a 64-bit word.
+//! draw of 64 bits takes a whole fresh word and forgets a half that was left (NumPy's
+//! own methods keep it). About 2 ns a 64-bit word. Of these are made:
+//! * `unit`, in [0, 1): the upper 53 bits of a word, times 2⁻⁵³.
+//! * `below(n)`: x·n for a 32-bit x; its upper 32 bits, unless its lower 32 are
+//!   below (2³² − n) mod n: then again with the next x (Lemire 2019).
+//! * `shuffle_prefix(list, c)`: for i = 0, 1, …, c − 1 the items i and
+//!   i + `below(length − i)` change places, and the first c are taken; where only one
+//!   item is left there is nothing to draw. This is Fisher–Yates from the front.
+//!
+//! Purposes of the masks are 0 rate, 1 select, 2 predict, 3 replace; see [`Purpose`].
 
 /// What a draw is for. One stream each, so that a change in how one purpose draws
 /// leaves the others as they were. The numbers are part of the format.

@@ -3,16 +3,18 @@
 //!
 //! On the list of maskable positions that no earlier copy has, ascending, B' of
 //! them, for each copy in turn:
-//! 1. s = max(1, n/μ rounded half to even), or `span_count`, then
-//!    s = min(s, n, B' − n). The last min is ours: the published sampler breaks above
-//!    μ/(1+μ). With n = B' all are one span and nothing is drawn.
+//! 1. n = min(n_j, B'). With n = 0 there is none, and with n = B' all are one span;
+//!    nothing is drawn then. s = max(1, n/μ rounded half to even), or `span_count`,
+//!    then s = min(s, n, B' − n). The last min is ours: the published sampler breaks
+//!    above μ/(1+μ).
 //! 2. The s span lengths: of the n − 1 places between n tokens, s − 1 are cut,
 //!    `shuffle_prefix` over the places 1..n−1. Then the s gap lengths, likewise
 //!    with B' − n.
 //! 3. Gap, span, gap, span, …: so the first position of the list is never selected
 //!    and the last one always, as in the published sampler; unless `roll_spans`
-//!    moves all by `below(B')` positions, around the end, which gives every
-//!    position the same chance.
+//!    moves all forward by `below(B')` places of the list, around its end, which
+//!    gives every position the same chance. A span that goes around the end is two
+//!    groups from then on.
 //!
 //! Because the list holds maskable positions only, a span never swallows a special
 //! token: it goes on behind it, and so it does behind what an earlier copy has.

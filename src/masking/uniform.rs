@@ -1,7 +1,7 @@
 //! Uniform selection: single positions without replacement.
 //!
 //! The maskable positions are listed in ascending order; `shuffle_prefix` for
-//! Σ n_j of them; the first n_1 are copy 0's, the next n_2 copy 1's, and so on: one
+//! Σ n_j of them; the first n_0 are copy 0's, the next n_1 copy 1's, and so on: one
 //! permutation cut into blocks. Under `bernoulli`, see [`crate::masking`].
 
 use super::bits;

@@ -8,18 +8,21 @@
 //! 2, the short one is taken in 1/2 and the long one in 1/6 of the draws, because
 //! the first unit never has an overshoot at its front. In a row of 126 words and
 //! 15 % a unit of 5 tokens loses about 7 % of its chance. So the units lie on a
-//! circle, cut at a uniformly drawn token:
+//! circle, cut at a uniformly drawn token (where Σ n_j = 0 nothing is drawn):
 //!
 //! 1. `below(B)` draws a maskable token; its unit comes first in the order. Say it
 //!    has length u and o of its tokens stand before the drawn one: its last u − o
 //!    tokens are the first slots of the circle, its first o the last slots.
 //! 2. The other units follow, each drawn by one step of Fisher–Yates over the list
-//!    of all units in ascending order (the first unit swapped to the front), and
-//!    fill the slots, until Σ n_j slots are filled.
-//! 3. Copy j owns n_j slots: the first n_1, the next n_2, and so on. A unit belongs
-//!    to the copy that owns its anchor, a uniformly drawn slot of its own; the draw
-//!    `below(u)` is made when u > 1 and the unit is the first one or lies across a
-//!    copy's end, since it decides nothing otherwise.
+//!    of all units in ascending order (the first unit swapped to the front; the
+//!    last one left needs no draw), and fill the slots, until Σ n_j slots are filled.
+//! 3. Copy j owns n_j slots: copy 0 the first n_0, copy 1 the next n_1, and so on. A
+//!    unit belongs to the copy that owns its anchor, a uniformly drawn slot of its
+//!    own; the draw a = `below(u)` is made when u > 1 and the unit is the first one
+//!    or lies across the end of the copy that owns its first slot, since it decides
+//!    nothing otherwise, and before the next unit is drawn. It counts from the unit's
+//!    first slot; of the first unit it is slot a where a < u − o, else slot
+//!    B − u + a.
 //!
 //! Each unit's anchor is uniform on the circle, so copy j gets it with probability
 //! n_j / B whatever its length, and Σ u · n_j / B = n_j tokens are expected: both
@@ -35,8 +38,9 @@
 //!
 //! # Dealing out
 //! Where the units of all copies were selected together (by weights, or as spans of
-//! words), N tokens of them, copies up to j together get N_j = ⌊j·N/k + V⌋ of k, with
-//! one `unit` V and N_k = N, by the fair rule over the selected units.
+//! words), N > 0 tokens of them, the first j copies of k together get
+//! N_j = ⌊N·j/k + V⌋, with one `unit` V, N_0 = 0 and N_k = N, by the fair rule over the
+//! selected units: B is N there, whatever `overshoot` says.
 
 use super::bits;
 use super::uniform::copy_of;

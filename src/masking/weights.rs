@@ -2,19 +2,20 @@
 //! others, by a factor that the user sets, at the same rate on the whole.
 //!
 //! A unit (a token, a word or a PMI unit) has the mean weight of its tokens, w, and u
-//! tokens. All copies together select it with probability π = min(1, c·w), where c is
-//! such that Σ u·π is their budget T: n_1 + … + n_k, or k·m·B where that is not
-//! whole. (c is found by setting the units with c·w ≥ 1 to 1 and solving for the
-//! others, until none is added. Where even π = 1 for all of weight above 0 falls
-//! short of T, so does the selection.)
+//! tokens; weights are read as 32-bit floats. All copies together select it with
+//! probability π = min(1, c·w), where c is such that Σ u·π is their budget T: k·m·B for
+//! `bernoulli`, and for `fair` without `max_predictions`; else Σ n_j. (c is found by
+//! setting the units with c·w ≥ 1 to 1 and solving for the others, until none is added.
+//! Where even π = 1 for all of weight above 0 falls short of T, so does the selection.)
 //!
-//! 1. `bernoulli`: one `unit` x for each unit of weight above 0, ascending; copy j has
-//!    it where j·π/k ≤ x < (j+1)·π/k.
+//! 1. `bernoulli`: one `unit` x for each unit with π > 0, ascending; copy ⌊x·k/π⌋ has
+//!    it, if there is such a copy.
 //! 2. Otherwise systematic sampling of a random order (Madow 1949), which meets every
-//!    π exactly and varies in number by less than one unit: the units of weight above
-//!    0, ascending, are shuffled whole (`shuffle_prefix` of all); with the offset U of
-//!    `fair` (else one `unit`) and the sum S of the π before it, a unit is selected
-//!    where ⌊S + π + U⌋ > ⌊S + U⌋.
+//!    π exactly and varies in number by less than one unit: the units with π > 0,
+//!    ascending, are shuffled whole (`shuffle_prefix` of all); with the offset U of
+//!    `fair` (else one `unit`, drawn after the shuffle) and the sum S of the π before
+//!    it, a unit is selected where ⌊S + π + U + 10⁻⁹⌋ > ⌊S + U + 10⁻⁹⌋, the sums
+//!    added up from U.
 //! 3. Several copies deal the selected units out, as in [`super::units`].
 
 use super::bits;

@@ -1,7 +1,7 @@
 //! Spans of whole words whose length is drawn (SpanBERT's geometric law, Megatron-LM's
 //! n-grams; spec 3).
 //!
-//! For all copies together, with the budget r = n_1 + … + n_k:
+//! For all copies together, with the budget r = Σ n_j:
 //! 1. The words are gone through in a uniformly shuffled order (lazily, one
 //!    Fisher–Yates step for each word looked at); a word that is taken is passed over.
 //!    So each span starts at a word drawn uniformly from those not yet taken, as with
@@ -15,10 +15,13 @@
 //!    `below(size)` < r and stops, which is r tokens in expectation; `take` takes it and
 //!    stops, `truncate` takes its first r tokens, `skip` passes over it and goes on.
 //! 4. Several copies deal the spans out, as in [`super::units`]; a span that was not
-//!    taken in one piece counts as its pieces.
+//!    taken in one piece (words inside it were taken before) counts as its pieces,
+//!    runs of its own words in the list of words. Spans that touch are dealt out
+//!    each by itself.
 //!
-//! Spans of a copy that touch are one span for replacement. As with T5's spans a span
-//! goes on behind a special token.
+//! Spans of a copy that touch, that is, have adjacent words in the list of words, are
+//! one group for replacement and whole labels. As with T5's spans a span goes on behind
+//! a special token.
 
 use super::bits;
 use super::units::{Planes, Units};

@@ -203,6 +203,7 @@ def units_of(row, maskable, starts):
 
 
 def copy_below(u, share, copies):
+    """The copy that a draw u falls to under `bernoulli`; None above them all."""
     return next((j for j in range(copies) if u < (j + 1) * share), None)
 
 
@@ -405,7 +406,7 @@ def weighted_units(units, counts, row, way, tokens, stream):
     else:
         T = float(sum(counts.selected))
 
-    weight = lambda position: tokens.weights.get(row["ids"][position], 1.0)
+    weight = lambda position: float(np.float32(tokens.weights.get(row["ids"][position], 1.0)))
     w = [sum(map(weight, unit)) / len(unit) for unit in units]
     certain = set()
     while True:
