@@ -256,6 +256,6 @@ def drawn_keys(number):
     return " ".join(f"{key}={value}" for key, value in keys.items())
 
 
-@pytest.mark.parametrize("number", range(60))
+@pytest.mark.parametrize("number", range(40))
 def test_any_keys(files, number):
     same_masks(files, drawn_keys(number))
