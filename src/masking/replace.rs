@@ -100,6 +100,8 @@ impl Replacement {
         let ordinary = match (config.random_ids, tokens.counts) {
             (RandomIds::Uniform, _) => Ordinary::uniform(tokens),
             (RandomIds::Unigram, Some(counts)) => Ordinary::unigram(tokens, counts),
+            // Nothing is ever drawn.
+            (RandomIds::Unigram, None) if config.random_share == 0.0 => Ordinary::uniform(tokens),
             (RandomIds::Unigram, None) => {
                 return Err(Error::mismatch(
                     "masking.random_ids",

@@ -13,7 +13,7 @@
 //! 2. Otherwise systematic sampling of a random order (Madow 1949), which meets every
 //!    π exactly and varies in number by less than one unit: the units with π > 0,
 //!    ascending, are shuffled whole (`shuffle_prefix` of all); with the offset U of
-//!    `fair` (else one `unit`, drawn after the shuffle) and the sum S of the π before
+//!    `fair` where T is k·m·B (else one `unit`, drawn after the shuffle) and the sum S of the π before
 //!    it, a unit is selected where ⌊S + π + U + 10⁻⁹⌋ > ⌊S + U + 10⁻⁹⌋, the sums
 //!    added up from U.
 //! 3. Several copies deal the selected units out, as in [`super::units`].
@@ -83,7 +83,7 @@ impl Weighted {
             }
             return;
         }
-        self.choose(units, counts.lift, rates, draws);
+        self.choose(units, whole.then_some(counts.lift), draws);
         if rates.copies == 1 {
             for &unit in &self.order {
                 planes.set(0, units.positions(unit as usize));
@@ -94,17 +94,13 @@ impl Weighted {
     }
 
     /// Leaves the selected units in `self.order`.
-    fn choose(&mut self, units: &Units, lift: f64, rates: &Rates, draws: &mut Generator) {
+    fn choose(&mut self, units: &Units, lift: Option<f64>, draws: &mut Generator) {
         self.order.clear();
         let all = 0..units.count() as u32;
         self.order
             .extend(all.filter(|&unit| self.chances[unit as usize] > 0.0));
         draws.shuffle(&mut self.order);
-        let mut sum = if rates.rule == Budget::Fair {
-            lift
-        } else {
-            draws.unit()
-        };
+        let mut sum = lift.unwrap_or_else(|| draws.unit());
         let chances = &self.chances;
         self.order.retain(|&unit| {
             let before = nearly(sum);

@@ -428,7 +428,8 @@ def weighted_units(units, counts, row, way, tokens, stream):
         return copies
 
     order = stream.shuffle_prefix(possible, len(possible))
-    S = counts.lift if way.budget == "fair" else stream.unit()
+    whole = way.budget == "fair" and way.cap == math.inf
+    S = counts.lift if whole else stream.unit()
     selected = []
     for i in order:
         before, S = S, S + pi[i]
