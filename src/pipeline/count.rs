@@ -1,13 +1,17 @@
 //! The stage `count`: token files to n-gram counts, one Parquet file for each length
-//! and key range. All token files are read twice by every part; part I of N keeps
-//! key ranges I mod N, so the files of all parts are those of one.
+//! and key range. A part of the corpus is counted to a sorted run instead
+//! ([`runs`](crate::pipeline::runs)), and [`merge`](crate::pipeline::merge) joins the
+//! runs of all parts to the same files.
 
 use crate::base::boundaries::BoundarySlice;
 use crate::base::error::{Error, Result};
+use crate::base::fingerprint::Hasher;
+use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::TokenSlice;
 use crate::columnar::{CountsWriter, DocumentFile, Projection};
 use crate::config::{CountConfig, WordRules};
+use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::statistics::{Corpus, CountSink, Counting, Counts};
 use crate::storage::manifest::FORMAT;
@@ -43,17 +47,21 @@ pub struct CountsNote {
     pub rules: WordRules,
     /// T_1, T_2, …: windows of each length in the corpus.
     pub windows: Vec<u64>,
-    /// Fingerprint of configuration and inputs.
+    /// Fingerprint of what was counted, however the corpus was divided.
     pub fingerprint: String,
 }
 
-/// Counts the n-grams of the token files in `tokens` into the folder `output`.
+/// Counts the n-grams of the token files in `tokens` into the folder `output`; of a
+/// part of them, the sorted run.
 pub fn count(
     config: &CountConfig,
     tokens: &Path,
     output: &Path,
     options: &StageOptions,
 ) -> Result<Manifest> {
+    if options.part != Part::WHOLE {
+        return count_run(config, tokens, output, options);
+    }
     config.check()?;
     let artefact = Artefact::open(tokens, ArtefactKind::Tokens)?;
     let inputs = vec![artefact.as_input()];
@@ -62,55 +70,62 @@ pub fn count(
         options.progress.note("count", "done before");
         return Ok(*manifest);
     }
+    let mut files = CountFiles::new(output, config);
+    let counts = count_tokens(config, &artefact, output, options, |counting, corpus| {
+        counting.run(corpus, &mut files)
+    })?;
+    files.finish(&mut frame, &counts)?;
+    frame.finish()
+}
+
+/// Sets a count of `artefact` up, has `work` do it, and leaves no scratch behind.
+pub(super) fn count_tokens<T>(
+    config: &CountConfig,
+    artefact: &Artefact,
+    output: &Path,
+    options: &StageOptions,
+    work: impl FnOnce(&Counting<'_>, &TokenFiles<'_>) -> Result<T>,
+) -> Result<T> {
     let record = artefact.tokenizer()?;
     let tokenizer = read_written(artefact.folder(), record)?;
     let texts = WordTexts::new(&tokenizer, config.rules());
     drop(tokenizer);
-    let corpus = TokenFiles::open(&artefact, options)?;
+    let corpus = TokenFiles::open(artefact, options)?;
     let scratch = options.scratch_beside(output);
-    // Under a small bound files and readers take what they need in spite of it.
-    let elsewhere = (WRITER_MEMORY * u64::from(config.max_length)
-        + READER_MEMORY * options.threads as u64)
-        .min(options.memory.0 / 2);
     let counting = Counting {
-        part: options.part,
-        memory: ByteSize(options.memory.0 - elsewhere),
+        memory: beside_files(config, options),
         threads: options.threads,
         progress: options.progress,
         ..Counting::new(config, &texts, &scratch)
     };
-    let mut files = CountFiles {
-        output,
-        config,
-        fingerprint: frame.fingerprint.clone(),
-        open: Vec::new(),
-        written: Vec::new(),
-        ngrams: vec![0; config.max_length as usize],
-    };
-    let counted = counting.run(&corpus, &mut files);
+    let done = work(&counting, &corpus);
     // The folder holds no file of ours; another stage may still be at work in it.
     options.clear_scratch(output);
-    let counts = counted?;
-    files.close()?;
+    done
+}
 
-    for file in std::mem::take(&mut files.written) {
-        frame.file(file);
+/// The memory that is left beside open files. Under a small bound files and readers
+/// take what they need in spite of it.
+pub(super) fn beside_files(config: &CountConfig, options: &StageOptions) -> ByteSize {
+    let files =
+        WRITER_MEMORY * u64::from(config.max_length) + READER_MEMORY * options.threads as u64;
+    ByteSize(options.memory.0 - files.min(options.memory.0 / 2))
+}
+
+/// The windows of each length, as totals of a manifest name them.
+pub(super) fn windows_name(length: u32) -> String {
+    format!("windows_{length}")
+}
+
+/// Adds what a corpus comes to to a manifest.
+pub(super) fn add_totals(frame: &mut Frame, counts: &Counts, max_length: u32) {
+    frame.total("documents", counts.totals.documents);
+    frame.total("tokens", counts.totals.tokens);
+    frame.total("words", counts.totals.windows[0]);
+    frame.total("distinct_words", counts.distinct_words);
+    for (length, windows) in (1..=max_length).zip(counts.totals.windows) {
+        frame.total(&windows_name(length), windows);
     }
-    frame.total("ngrams", files.ngrams.iter().sum::<u64>());
-    for (length, ngrams) in (1..).zip(&files.ngrams) {
-        frame.total(&format!("ngrams_{length}"), *ngrams);
-    }
-    // Sums over all parts are totals of the corpus, so one part names them.
-    if options.part.index == 0 {
-        frame.total("documents", counts.totals.documents);
-        frame.total("tokens", counts.totals.tokens);
-        frame.total("words", counts.totals.windows[0]);
-        frame.total("distinct_words", counts.distinct_words);
-        for (length, windows) in (1..=config.max_length).zip(counts.totals.windows) {
-            frame.total(&format!("windows_{length}"), windows);
-        }
-    }
-    frame.finish()
 }
 
 /// The token files of an artefact, by record batches.
@@ -122,7 +137,8 @@ pub struct TokenFiles<'a> {
 }
 
 impl<'a> TokenFiles<'a> {
-    /// Opens all files of `artefact`; reads their footers.
+    /// Opens all files of `artefact`; reads their footers. Every N-th record batch
+    /// belongs to a part of N.
     pub fn open(artefact: &Artefact, options: &'a StageOptions) -> Result<Self> {
         let files = artefact
             .files()
@@ -134,6 +150,9 @@ impl<'a> TokenFiles<'a> {
             .flat_map(|(file, open)| {
                 (0..open.footer().batches.len()).map(move |batch| (file, batch))
             })
+            .zip(0..)
+            .filter(|&(_, number)| options.part.has(number))
+            .map(|(piece, _)| piece)
             .collect();
         Ok(Self {
             files,
@@ -180,10 +199,11 @@ impl Corpus for TokenFiles<'_> {
 }
 
 /// Writes the files of one key range after the other.
-struct CountFiles<'a> {
+pub(super) struct CountFiles<'a> {
     output: &'a Path,
     config: &'a CountConfig,
-    fingerprint: String,
+    /// What is counted, once it is known.
+    identity: Option<String>,
     /// Of the range at hand, by length less one.
     open: Vec<OpenFile>,
     written: Vec<FileRecord>,
@@ -196,7 +216,36 @@ struct OpenFile {
     note: CountsNote,
 }
 
-impl CountFiles<'_> {
+impl<'a> CountFiles<'a> {
+    /// Nothing written yet.
+    pub(super) fn new(output: &'a Path, config: &'a CountConfig) -> Self {
+        Self {
+            output,
+            config,
+            identity: None,
+            open: Vec::new(),
+            written: Vec::new(),
+            ngrams: vec![0; config.max_length as usize],
+        }
+    }
+
+    /// Completes the files, and adds them and what they hold to the manifest.
+    pub(super) fn finish(mut self, frame: &mut Frame, counts: &Counts) -> Result<()> {
+        self.close()?;
+        for file in self.written {
+            frame.file(file);
+        }
+        frame.total("ngrams", self.ngrams.iter().sum::<u64>());
+        for (length, ngrams) in (1..).zip(&self.ngrams) {
+            frame.total(&format!("ngrams_{length}"), *ngrams);
+        }
+        // Sums over all parts are totals of the corpus, so one part names them.
+        if frame.manifest().part.index == 0 {
+            add_totals(frame, counts, self.config.max_length);
+        }
+        Ok(())
+    }
+
     /// Completes the files of the range at hand.
     fn close(&mut self) -> Result<()> {
         for file in self.open.drain(..) {
@@ -217,9 +266,28 @@ impl CountFiles<'_> {
     }
 }
 
+/// Fingerprint of what is counted: the rules, how many windows there are and which
+/// words are kept how often. The same however the corpus was divided.
+fn identity(config: &CountConfig, counts: &Counts) -> Result<String> {
+    let mut hasher = Hasher::new();
+    let rules = serde_json::to_vec(&(config, counts.totals.windows))
+        .map_err(|error| Error::library("fingerprint of counts", error))?;
+    hasher.update(&rules);
+    for (id, count) in (0..).zip(&counts.dictionary.counts) {
+        hasher.update(counts.dictionary.words.text(id).as_bytes());
+        hasher.update(b" ");
+        hasher.update(&count.to_le_bytes());
+    }
+    Ok(hasher.digest())
+}
+
 impl CountSink for CountFiles<'_> {
     fn begin(&mut self, range: u32, counts: &Counts) -> Result<()> {
         self.close()?;
+        let identity = match self.identity.take() {
+            Some(known) => known,
+            None => identity(self.config, counts)?,
+        };
         for length in 1..=self.config.max_length {
             let name = match counts.ranges {
                 1 => format!("counts-{length}.parquet"),
@@ -237,10 +305,11 @@ impl CountSink for CountFiles<'_> {
                 min_count: self.config.min_count,
                 rules: self.config.rules(),
                 windows: counts.totals.windows[..self.config.max_length as usize].to_vec(),
-                fingerprint: self.fingerprint.clone(),
+                fingerprint: identity.clone(),
             };
             self.open.push(OpenFile { name, writer, note });
         }
+        self.identity = Some(identity);
         Ok(())
     }
 

@@ -4,8 +4,10 @@
 pub mod count;
 pub mod inspect;
 pub mod masks;
+pub mod merge;
 pub mod preview;
 pub mod run;
+pub mod runs;
 pub mod shard;
 pub mod stage;
 pub mod summary;

@@ -8,20 +8,20 @@
 
 use crate::base::boundaries::BoundarySlice;
 use crate::base::error::Result;
-use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::TokenSlice;
 use crate::config::{CountConfig, Unit};
 use crate::parallel;
 use crate::progress::{Progress, short};
 use crate::statistics::dictionary::{Dictionary, WordId};
-use crate::statistics::groups::{Rows, count_bucket, count_large_bucket};
+use crate::statistics::groups::{Groups, Rows, count_sorted, each_of_large_bucket, sorted_bucket};
 use crate::statistics::plan::{Plan, RANGE_WORDS, ranges};
 use crate::statistics::tally::{MAX_LENGTH, Totals, WORD_BUCKETS, WordTally, kept_words};
 use crate::statistics::windows::{Scatter, Shape, Window};
 use crate::statistics::words::{BARRIER, SKIPPED, WordCodes};
 use crate::storage::Buckets;
 use crate::tokenizer::WordTexts;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +47,16 @@ pub trait CountSink {
     fn ngram(&mut self, words: &[WordId], text: &str, count: u64) -> Result<()>;
 }
 
+/// What takes a sorted run.
+pub trait RunSink {
+    /// Takes the words, all of them, before any window.
+    fn begin(&mut self, counts: &Counts) -> Result<()>;
+
+    /// Takes a window of two words or more and how often it occurs: ids plus one, 0
+    /// where it has ended. They come in ascending order, each once.
+    fn window(&mut self, window: &[u32], count: u64) -> Result<()>;
+}
+
 /// What is known before n-grams are handed over.
 #[derive(Debug, Clone)]
 pub struct Counts {
@@ -66,8 +76,6 @@ pub struct Counting<'a> {
     pub config: &'a CountConfig,
     /// Texts of words under these rules.
     pub texts: &'a WordTexts,
-    /// Which key ranges are counted: those whose number belongs to the part.
-    pub part: Part,
     /// Bound on memory, scratch buckets included.
     pub memory: ByteSize,
     /// Where scratch goes.
@@ -88,7 +96,6 @@ impl<'a> Counting<'a> {
         Self {
             config,
             texts,
-            part: Part::WHOLE,
             memory: ByteSize::mib(4096),
             scratch,
             threads: 1,
@@ -97,25 +104,38 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Counts `corpus`, hands the n-grams of this part to `sink`, and returns totals
-    /// and dictionary.
+    /// Counts `corpus`, hands its n-grams to `sink`, and returns totals and dictionary.
     pub fn run(&self, corpus: &impl Corpus, sink: &mut impl CountSink) -> Result<Counts> {
-        let counts = self.words(corpus)?;
-        self.progress.note(STAGE, &self.describe(&counts));
-        let shape = Shape::new(
-            self.config.max_length as usize,
-            counts.dictionary.words.len(),
-        );
+        let counts = self.words(corpus, self.config.min_count)?;
+        let shape = self.shape(&counts);
         if shape.is_packed() {
-            self.windows::<u128>(corpus, &counts, shape, sink)?;
+            self.count_windows::<u128>(corpus, &counts, shape, sink)?;
         } else {
-            self.windows::<[u32; MAX_LENGTH]>(corpus, &counts, shape, sink)?;
+            self.count_windows::<[u32; MAX_LENGTH]>(corpus, &counts, shape, sink)?;
         }
         Ok(counts)
     }
 
+    /// Counts the windows of `corpus`, nothing left out, and hands them to `sink` in
+    /// order: a sorted run, to be joined with those of other parts.
+    pub fn sorted_run(&self, corpus: &impl Corpus, sink: &mut impl RunSink) -> Result<Counts> {
+        let counts = self.words(corpus, 1)?;
+        let shape = self.shape(&counts);
+        if shape.is_packed() {
+            self.keep_windows::<u128>(corpus, &counts, shape, sink)?;
+        } else {
+            self.keep_windows::<[u32; MAX_LENGTH]>(corpus, &counts, shape, sink)?;
+        }
+        Ok(counts)
+    }
+
+    fn shape(&self, counts: &Counts) -> Shape {
+        let length = self.config.max_length as usize;
+        Shape::new(length, counts.dictionary.words.len())
+    }
+
     /// The first pass.
-    fn words(&self, corpus: &impl Corpus) -> Result<Counts> {
+    fn words(&self, corpus: &impl Corpus, min_count: u64) -> Result<Counts> {
         let spill = Buckets::new(self.scratch, WORD_BUCKETS, ByteSize(self.memory.0 / 4))?;
         let share = self.memory.bytes() / 4 / self.threads;
         let tallies = Pool::default();
@@ -136,20 +156,23 @@ impl<'a> Counting<'a> {
         totals.windows[self.config.max_length as usize..].fill(0);
         let (dictionary, distinct_words) = kept_words(
             &spill,
-            self.config.min_count,
+            min_count,
             ByteSize(self.memory.0 / 2),
             self.config.unit,
             self.threads,
         )?;
-        Ok(Counts {
+        let counts = Counts {
             ranges: ranges(totals.windows[0], self.range_words),
             totals,
             distinct_words,
             dictionary,
-        })
+        };
+        let text = self.describe(&counts, min_count);
+        self.progress.note(STAGE, &text);
+        Ok(counts)
     }
 
-    fn describe(&self, counts: &Counts) -> String {
+    fn describe(&self, counts: &Counts, min_count: u64) -> String {
         let unit = match self.config.unit {
             Unit::Word => "words",
             Unit::Token => "tokens",
@@ -159,28 +182,28 @@ impl<'a> Counting<'a> {
             short(counts.totals.windows[0] as f64),
             counts.dictionary.words.len(),
             counts.distinct_words,
-            self.config.min_count
+            min_count
         )
     }
 
-    /// The second pass, and what comes of it.
+    /// The second pass: all windows in buckets, and how they are divided.
     fn windows<W: Window>(
         &self,
         corpus: &impl Corpus,
         counts: &Counts,
         shape: Shape,
-        sink: &mut impl CountSink,
-    ) -> Result<()> {
+        min_count: u64,
+    ) -> Result<(Plan, Buckets)> {
         let words = &counts.dictionary.words;
-        // What the dictionary and the open output files take is not there any more.
-        let taken = words.memory() + 12 * words.len() + 4 * self.texts.vocabulary_size();
+        // What the dictionary takes is not there any more: its own memory, its codes by
+        // token, and what the plan knows of each word.
+        let taken = words.memory() + 18 * words.len() + 4 * self.texts.vocabulary_size();
         let memory = ByteSize(self.memory.0.saturating_sub(taken as u64));
         let plan = Plan::new(
             &counts.dictionary.counts,
             counts.ranges,
-            self.part,
             shape,
-            self.config.min_count,
+            min_count,
             memory,
             self.threads,
         );
@@ -195,10 +218,10 @@ impl<'a> Counting<'a> {
             );
         }
         let buckets = Buckets::new(self.scratch, plan.buckets(), plan.bucket_memory)?;
-        if shape.length > 1 && !plan.ranges.is_empty() {
+        if shape.length > 1 {
             self.scatter::<W>(corpus, counts, shape, &plan, &buckets)?;
         }
-        self.gather::<W>(counts, shape, &plan, &buckets, sink)
+        Ok((plan, buckets))
     }
 
     fn scatter<W: Window>(
@@ -214,7 +237,7 @@ impl<'a> Counting<'a> {
         let scatters = Pool::default();
         self.pass(corpus, "windows", |piece| {
             let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
-                let scatter = Scatter::new(shape, &plan.bucket_of, buckets, plan.piece);
+                let scatter = Scatter::new(shape, plan, buckets);
                 (scatter, Vec::new())
             });
             corpus.visit(piece, &mut |tokens, word_start| {
@@ -237,19 +260,99 @@ impl<'a> Counting<'a> {
         Ok(())
     }
 
-    fn gather<W: Window>(
+    /// Both passes, to n-grams.
+    fn count_windows<W: Window>(
         &self,
+        corpus: &impl Corpus,
         counts: &Counts,
         shape: Shape,
-        plan: &Plan,
-        buckets: &Buckets,
         sink: &mut impl CountSink,
     ) -> Result<()> {
         let min_count = self.config.min_count;
+        let (plan, buckets) = self.windows::<W>(corpus, counts, shape, min_count)?;
+        let own: Vec<(u32, Range<WordId>)> = (0..).zip(plan.ranges.iter().cloned()).collect();
+        let mut output = Output::new(counts, &own, sink);
+        self.gather(
+            &plan,
+            &buckets,
+            shape,
+            |windows: Vec<W>| count_sorted(&windows, shape, min_count),
+            |bucket, rows: Option<Rows>| {
+                output.reach(bucket / plan.buckets_per_range)?;
+                let mut each = |words: &[WordId], count| output.ngram(words, count);
+                if let Some(rows) = rows {
+                    return rows
+                        .iter()
+                        .try_for_each(|(words, count)| each(words, count));
+                }
+                let mut groups = Groups::new(shape, min_count);
+                self.each_of_large(&plan, &buckets, bucket, shape, &mut |window: W, count| {
+                    groups.push(window, count, &mut each)
+                })?;
+                groups.finish(&mut each)
+            },
+        )
+    }
+
+    /// Both passes, to a sorted run.
+    fn keep_windows<W: Window>(
+        &self,
+        corpus: &impl Corpus,
+        counts: &Counts,
+        shape: Shape,
+        sink: &mut impl RunSink,
+    ) -> Result<()> {
+        let (plan, buckets) = self.windows::<W>(corpus, counts, shape, 1)?;
+        sink.begin(counts)?;
+        let mut values = [0; MAX_LENGTH];
+        let mut hand = |window: W, count| {
+            for (place, value) in values[..shape.length].iter_mut().enumerate() {
+                *value = window.word(place, shape).map_or(0, |word| word + 1);
+            }
+            sink.window(&values[..shape.length], count)
+        };
+        self.gather(
+            &plan,
+            &buckets,
+            shape,
+            |windows: Vec<W>| Ok(windows),
+            |bucket, windows: Option<Vec<W>>| {
+                if let Some(windows) = windows {
+                    return windows
+                        .chunk_by(|a, b| a == b)
+                        .try_for_each(|equal| hand(equal[0], equal.len() as u64));
+                }
+                let mut open: Option<(W, u64)> = None;
+                self.each_of_large(&plan, &buckets, bucket, shape, &mut |window, count| {
+                    match &mut open {
+                        Some((last, sum)) if *last == window => *sum += count,
+                        open => {
+                            if let Some((last, sum)) = open.replace((window, count)) {
+                                hand(last, sum)?;
+                            }
+                        }
+                    }
+                    Ok(())
+                })?;
+                open.map_or(Ok(()), |(last, sum)| hand(last, sum))
+            },
+        )
+    }
+
+    /// Runs the sorted windows of every bucket through `work` on all threads, and hands
+    /// what comes of it to `each` in order; `None` stands for a bucket that is too
+    /// large to be sorted in memory.
+    fn gather<W: Window, T: Send>(
+        &self,
+        plan: &Plan,
+        buckets: &Buckets,
+        shape: Shape,
+        work: impl Fn(Vec<W>) -> Result<T> + Sync,
+        mut each: impl FnMut(usize, Option<T>) -> Result<()>,
+    ) -> Result<()> {
         let meter = self
             .progress
             .meter(STAGE, "buckets", Some(buckets.buckets() as u64));
-        let mut output = Output::new(counts, plan, sink);
         parallel::ordered(
             self.threads,
             (0..buckets.buckets()).map(Ok),
@@ -259,35 +362,28 @@ impl<'a> Counting<'a> {
                     if windows > plan.most_windows {
                         return Ok((bucket, None));
                     }
-                    count_bucket::<W>(buckets, bucket, shape, min_count)
-                        .map(|rows| (bucket, Some(rows)))
+                    let sorted = sorted_bucket::<W>(buckets, bucket, shape)?;
+                    work(sorted).map(|done| (bucket, Some(done)))
                 }
             },
-            |(bucket, rows): (usize, Option<Rows>)| {
-                output.reach(bucket)?;
+            |(bucket, done)| {
                 meter.add(1);
-                match rows {
-                    Some(rows) => rows
-                        .iter()
-                        .try_for_each(|(words, count)| output.ngram(words, count)),
-                    None => count_large_bucket::<W>(
-                        buckets,
-                        bucket,
-                        shape,
-                        min_count,
-                        plan.run_memory,
-                        self.scratch,
-                        &mut |words, count| output.ngram(words, count),
-                    ),
-                }
+                each(bucket, done)
             },
         )?;
-        meter.finish(&format!(
-            "{} n-grams of {} key ranges",
-            output.ngrams,
-            plan.ranges.len()
-        ));
+        meter.finish(&format!("{} buckets counted", buckets.buckets()));
         Ok(())
+    }
+
+    fn each_of_large<W: Window>(
+        &self,
+        plan: &Plan,
+        buckets: &Buckets,
+        bucket: usize,
+        shape: Shape,
+        each: &mut impl FnMut(W, u64) -> Result<()>,
+    ) -> Result<()> {
+        each_of_large_bucket(buckets, bucket, shape, plan.run_memory, self.scratch, each)
     }
 
     /// Goes over the corpus once on all threads.
@@ -317,9 +413,10 @@ impl<'a> Counting<'a> {
 
 /// Hands n-grams to the sink with their texts, and single words at the start of each
 /// key range.
-struct Output<'a, S> {
+pub struct Output<'a, S> {
     counts: &'a Counts,
-    plan: &'a Plan,
+    /// The ranges that are handed over, ascending, with their words.
+    ranges: &'a [(u32, Range<WordId>)],
     sink: &'a mut S,
     /// Ranges begun so far.
     begun: usize,
@@ -328,10 +425,11 @@ struct Output<'a, S> {
 }
 
 impl<'a, S: CountSink> Output<'a, S> {
-    fn new(counts: &'a Counts, plan: &'a Plan, sink: &'a mut S) -> Self {
+    /// Nothing handed over yet.
+    pub fn new(counts: &'a Counts, ranges: &'a [(u32, Range<WordId>)], sink: &'a mut S) -> Self {
         Self {
             counts,
-            plan,
+            ranges,
             sink,
             begun: 0,
             ngrams: 0,
@@ -339,10 +437,10 @@ impl<'a, S: CountSink> Output<'a, S> {
         }
     }
 
-    /// Begins the ranges up to that of `bucket`.
-    fn reach(&mut self, bucket: usize) -> Result<()> {
-        while self.begun <= bucket / self.plan.buckets_per_range {
-            let (range, words) = &self.plan.ranges[self.begun];
+    /// Begins the ranges up to the one at `place` of the list.
+    pub fn reach(&mut self, place: usize) -> Result<()> {
+        while self.begun <= place {
+            let (range, words) = &self.ranges[self.begun];
             self.sink.begin(*range, self.counts)?;
             for word in words.clone() {
                 let count = self.counts.dictionary.counts[word as usize];
@@ -353,11 +451,17 @@ impl<'a, S: CountSink> Output<'a, S> {
         Ok(())
     }
 
-    fn ngram(&mut self, words: &[WordId], count: u64) -> Result<()> {
+    /// Hands over one n-gram of the range begun last.
+    pub fn ngram(&mut self, words: &[WordId], count: u64) -> Result<()> {
         self.text.clear();
         self.counts.dictionary.words.join(words, &mut self.text);
         self.ngrams += 1;
         self.sink.ngram(words, &self.text, count)
+    }
+
+    /// How many were handed over.
+    pub fn ngrams(&self) -> u64 {
+        self.ngrams
     }
 }
 

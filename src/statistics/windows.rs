@@ -1,23 +1,21 @@
 //! The second pass: every position of a document emits one window, the next words
 //! up to the longest length, cut at barriers and at words that are not kept. A
 //! window is packed into an integer that sorts as its words do, and goes to the
-//! bucket of its first word, so that buckets in order are sorted order.
+//! bucket of its first two words, so that buckets in order are sorted order.
 //!
 //! Cost: a copy and, every few KiB, a lock; ⌈length · bits / 8⌉ bytes, 11 for five
 //! words out of 80 000.
 
 use crate::base::error::Result;
 use crate::statistics::dictionary::WordId;
+use crate::statistics::plan::Plan;
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::words::BARRIER;
 use crate::storage::Buckets;
 
-/// Marks a word whose windows another part counts.
-pub const ELSEWHERE: u32 = u32::MAX;
-
 /// A window of up to five words, ordered as its words are, a prefix before what it
 /// begins. A place holds the word's id plus one; zero means no word.
-pub trait Window: Copy + Ord + Send {
+pub trait Window: Copy + Ord + Send + Sync {
     /// Packs `words`.
     fn pack(words: &[WordId], shape: Shape) -> Self;
     /// The word at `place`, `None` where the window has ended.
@@ -136,12 +134,43 @@ impl Window for [u32; MAX_LENGTH] {
     }
 }
 
+/// A window whose places hold keys of [`join`](mod@crate::statistics::join): twice the
+/// word's id plus two, or an odd number where the word was left out and the window
+/// ends. Odd or even, keys sort as words do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keys<W>(pub W);
+
+impl<W: Window> Window for Keys<W> {
+    #[inline]
+    fn pack(keys: &[WordId], shape: Shape) -> Self {
+        Self(W::pack(keys, shape))
+    }
+
+    #[inline]
+    fn word(self, place: usize, shape: Shape) -> Option<WordId> {
+        let key = self.0.word(place, shape)? + 1;
+        key.is_multiple_of(2).then(|| key / 2 - 1)
+    }
+
+    #[inline]
+    fn common(self, other: Self, shape: Shape) -> usize {
+        self.0.common(other.0, shape)
+    }
+
+    fn write(self, shape: Shape, out: &mut Vec<u8>) {
+        self.0.write(shape, out);
+    }
+
+    fn read(bytes: &[u8], shape: Shape) -> Self {
+        Self(W::read(bytes, shape))
+    }
+}
+
 /// Scatters the windows of one thread. Must be given back with [`Scatter::finish`],
 /// or the last of them are lost.
 pub struct Scatter<'a> {
     shape: Shape,
-    /// By word: the bucket of the windows that begin with it, or [`ELSEWHERE`].
-    bucket_of: &'a [u32],
+    plan: &'a Plan,
     buckets: &'a Buckets,
     /// Windows on their way, by bucket.
     open: Vec<Vec<u8>>,
@@ -150,15 +179,15 @@ pub struct Scatter<'a> {
 }
 
 impl<'a> Scatter<'a> {
-    /// Hands windows over to `buckets` in pieces of about `piece` bytes; takes up to
-    /// `piece` bytes a bucket.
-    pub fn new(shape: Shape, bucket_of: &'a [u32], buckets: &'a Buckets, piece: usize) -> Self {
+    /// Hands windows over to `buckets` in pieces of about `plan.piece` bytes; takes up
+    /// to as many bytes a bucket.
+    pub fn new(shape: Shape, plan: &'a Plan, buckets: &'a Buckets) -> Self {
         Self {
             shape,
-            bucket_of,
+            plan,
             open: vec![Vec::new(); buckets.buckets()],
             buckets,
-            full: piece.saturating_sub(shape.width),
+            full: plan.piece.saturating_sub(shape.width),
         }
     }
 
@@ -178,14 +207,11 @@ impl<'a> Scatter<'a> {
             if window.len() < 2 {
                 continue;
             }
-            let bucket = self.bucket_of[window[0] as usize];
-            if bucket == ELSEWHERE {
-                continue;
-            }
-            let open = &mut self.open[bucket as usize];
+            let bucket = self.plan.bucket(window[0], window[1]);
+            let open = &mut self.open[bucket];
             W::pack(window, self.shape).write(self.shape, open);
             if open.len() > self.full {
-                self.buckets.append(bucket as usize, open)?;
+                self.buckets.append(bucket, open)?;
                 open.clear();
             }
         }

@@ -3,7 +3,6 @@
 use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::error::Result;
 use crate::base::generator::{Key, Purpose};
-use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::{SpecialTokens, TokenId, TokenSlice};
 use crate::config::{CountConfig, Punctuation, Unit, Unknown, WordRules};
@@ -74,7 +73,7 @@ impl Corpus for Documents {
     }
 }
 
-type Row = (u32, Vec<WordId>, String, u64);
+pub(super) type Row = (u32, Vec<WordId>, String, u64);
 
 /// Keeps all that it is handed.
 #[derive(Default, Debug, PartialEq)]
@@ -98,7 +97,7 @@ impl CountSink for Kept {
 
 impl Kept {
     /// Rows of one length in the order they came.
-    fn of_length(&self, length: usize) -> Vec<&Row> {
+    pub(super) fn of_length(&self, length: usize) -> Vec<&Row> {
         let has_length = |row: &&Row| row.1.len() == length;
         self.rows.iter().filter(has_length).collect()
     }
@@ -171,7 +170,6 @@ fn count(documents: &Documents, config: &CountConfig, set_up: &SetUp) -> (Counts
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
     let mut counting = Counting::new(config, &texts, scratch.path());
-    counting.part = set_up.part;
     counting.memory = ByteSize(set_up.memory);
     counting.threads = set_up.threads;
     counting.range_words = set_up.range_words;
@@ -182,7 +180,6 @@ fn count(documents: &Documents, config: &CountConfig, set_up: &SetUp) -> (Counts
 }
 
 struct SetUp {
-    part: Part,
     memory: u64,
     threads: usize,
     range_words: u64,
@@ -191,7 +188,6 @@ struct SetUp {
 impl Default for SetUp {
     fn default() -> Self {
         Self {
-            part: Part::WHOLE,
             memory: 1 << 20,
             threads: 1,
             range_words: 1 << 26,
@@ -212,7 +208,7 @@ pub(super) fn documents() -> impl Strategy<Value = Documents> {
     prop::collection::vec(document, 0..8).prop_map(Documents)
 }
 
-fn config() -> impl Strategy<Value = CountConfig> {
+pub(super) fn config() -> impl Strategy<Value = CountConfig> {
     (
         1u32..=5,
         1u64..4,
@@ -263,29 +259,20 @@ proptest! {
     }
 
     #[test]
-    fn neither_memory_nor_threads_nor_parts_change_the_counts(
+    fn neither_memory_nor_threads_change_the_counts(
         documents in documents(),
         config in config(),
         spare in 0u64..4000,
         threads in prop::sample::select(vec![1usize, 2, 8]),
-        of in 1u32..4,
         range_words in 1u64..60,
     ) {
         let whole = SetUp { range_words, ..SetUp::default() };
         let (_, expected) = count(&documents, &config, &whole);
-        let mut found = Kept::default();
-        for index in 0..of {
-            // Enough for the dictionary, next to nothing for all else.
-            let part = Part::new(index, of).unwrap();
-            let set_up = SetUp { part, memory: 20_000 + spare, threads, range_words };
-            let (_, kept) = count(&documents, &config, &set_up);
-            prop_assert!(kept.rows.iter().all(|row| part.has(row.0.into())));
-            found.rows.extend(kept.rows);
-        }
+        // Enough for the dictionary, next to nothing for all else.
+        let set_up = SetUp { memory: 20_000 + spare, threads, range_words };
+        let (_, found) = count(&documents, &config, &set_up);
         for length in 1..=5 {
-            let mut rows = found.of_length(length);
-            rows.sort_by_key(|row| row.0);
-            prop_assert_eq!(rows, expected.of_length(length));
+            prop_assert_eq!(found.of_length(length), expected.of_length(length));
         }
     }
 }
