@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench counting`
 
-use cloze::base::boundaries::{Boundaries, BoundarySlice};
+use cloze::base::boundaries::Boundaries;
 use cloze::base::error::Result;
 use cloze::base::generator::{Generator, Key, Purpose};
 use cloze::base::size::ByteSize;
@@ -13,7 +13,9 @@ use cloze::config::{CountConfig, Overlap, VocabularyConfig};
 use cloze::segment::Units;
 use cloze::statistics::ranking::rank;
 use cloze::statistics::trie::TrieBuilder;
-use cloze::statistics::{Corpus, CountSink, Counting, Counts, MaskingVocabulary, WordId};
+use cloze::statistics::{
+    Corpus, CountSink, Counting, Counts, Document, MaskingVocabulary, WordId, WordSource,
+};
 use cloze::tokenizer::{Tokenizer, WordTexts};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -44,17 +46,22 @@ fn zipf(draw: &mut Generator) -> TokenId {
 }
 
 impl Corpus for Documents {
-    fn pieces(&self) -> usize {
-        self.0.len()
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        (0..self.0.len()).map(Ok)
     }
 
-    fn visit(
-        &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn known_pieces(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
         let (tokens, word_start) = &self.0[piece];
-        each(TokenSlice::Wide(tokens), word_start.as_slice())
+        each(Document::Tokens(
+            TokenSlice::Wide(tokens),
+            word_start.as_slice(),
+        ))
     }
 }
 
@@ -154,7 +161,7 @@ fn counting(criterion: &mut Criterion) {
                 let counting = Counting {
                     threads,
                     memory,
-                    ..Counting::new(&config, &texts, scratch.path())
+                    ..Counting::new(&config, WordSource::Tokens(&texts), scratch.path())
                 };
                 let mut answer = Answer::default();
                 counting.run(&documents, &mut answer).expect("counts");
@@ -168,7 +175,7 @@ fn counting(criterion: &mut Criterion) {
 fn vocabulary(documents: &Documents, texts: &WordTexts, config: &CountConfig) -> MaskingVocabulary {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let mut kept = Kept::default();
-    let counts = Counting::new(config, texts, scratch.path())
+    let counts = Counting::new(config, WordSource::Tokens(texts), scratch.path())
         .run(documents, &mut kept)
         .expect("counts");
     kept.0.sort_by_key(|(words, _, _)| words.len());

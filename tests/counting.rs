@@ -5,7 +5,8 @@
 use cloze::base::error::Error;
 use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
-use cloze::config::{CountConfig, DocumentRule, Score, TokenizeConfig, VocabularyConfig};
+use cloze::columnar::CountsFile;
+use cloze::config::{CountConfig, DocumentRule, Score, TokenizeConfig, Unit, VocabularyConfig};
 use cloze::pipeline::count::count;
 use cloze::pipeline::merge::{merge, merge_to_run};
 use cloze::pipeline::runs::count_run;
@@ -16,8 +17,11 @@ use cloze::pipeline::vocabulary::vocabulary;
 use cloze::statistics::MaskingVocabulary;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -429,4 +433,213 @@ fn a_published_list_is_imported_with_its_oddities_counted() {
     assert_eq!(entries, [("baker street", 5.0), ("sir henry", 4.0)]);
     let both = vocabulary(&config, Some(dir.path()), None, &output, &usual()).unwrap_err();
     assert_eq!(both.exit_code(), 2);
+}
+
+/// Raw text as it is read by `tokens_of`.
+fn text(tokenizer: Option<&str>) -> TokenizeConfig {
+    let novel = data("quickstart/Doyle_Hound_1902.txt");
+    TokenizeConfig {
+        inputs: vec![novel.display().to_string()],
+        tokenizer: tokenizer.map(data).unwrap_or_default(),
+        document: DocumentRule::Paragraph,
+        ..TokenizeConfig::default()
+    }
+}
+
+#[test]
+fn raw_text_cut_by_a_tokenizer_counts_as_its_token_files_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = low_threshold();
+    let tokens = tokens(dir.path());
+    let expected = dir.path().join("of-tokens");
+    let of_tokens = count(&config, &tokens, &expected, &usual()).unwrap();
+    let output = dir.path().join("of-text");
+    let tokenizer = Some("tokenizers/bert-base-uncased/vocab.txt");
+    let of_text = count(&config, text(tokenizer), &output, &usual()).unwrap();
+    // The novel has no word that is unknown to the vocabulary.
+    assert_eq!(parquet_files(&output), parquet_files(&expected));
+    assert_eq!(of_text.total("words"), of_tokens.total("words"));
+    assert_eq!(of_text.total("rejected"), 0);
+}
+
+#[test]
+fn raw_text_needs_no_tokenizer_and_may_be_counted_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = low_threshold();
+    let reference = dir.path().join("reference");
+    let manifest = count(&config, text(None), &reference, &usual()).unwrap();
+    assert!(manifest.total("ngrams_3") > 100);
+    let read = fs::read_to_string(data("quickstart/Doyle_Hound_1902.txt")).unwrap();
+    let apart = |c: char| !c.is_alphanumeric() && !"'’".contains(c);
+    let holmes = read
+        .split(apart)
+        .filter(|word| word.eq_ignore_ascii_case("holmes"));
+    let counts = CountsFile::open(&reference.join("counts-1.parquet")).unwrap();
+    let mut found = 0;
+    counts
+        .read(|_, word, count| {
+            found += if word == "holmes" { count } else { 0 };
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(found, holmes.count() as u64);
+
+    // 64 KiB a chunk: some for every part.
+    let small = TokenizeConfig {
+        file_bytes: ByteSize(1 << 16),
+        ..text(None)
+    };
+    let runs = dir.path().join("runs");
+    for index in 0..3 {
+        let part = count_run(&config, small.clone(), &runs, &part(index, 3)).unwrap();
+        assert!(part.total("words") > 1000);
+    }
+    let merged = dir.path().join("merged");
+    merge(&config, std::slice::from_ref(&runs), &merged, &usual()).unwrap();
+    assert_eq!(parquet_files(&merged), parquet_files(&reference));
+    // Runs of token files have other words.
+    let of_tokens = dir.path().join("of-tokens");
+    count_run(&config, &tokens(dir.path()), &of_tokens, &usual()).unwrap();
+    let message = merge(
+        &config,
+        &[runs, of_tokens],
+        &dir.path().join("both"),
+        &usual(),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(message.contains("cut by Unicode"), "{message}");
+}
+
+#[test]
+fn raw_text_that_cannot_be_used_is_counted_and_too_much_of_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("lines.jsonl");
+    let mut jsonl = "{\"text\": \"new york city\"}\n".repeat(3);
+    jsonl.push_str("{\"body\": 1}\n");
+    fs::write(&lines, jsonl).unwrap();
+    let input = |max_rejected: f64| TokenizeConfig {
+        inputs: vec![lines.display().to_string()],
+        max_rejected,
+        ..TokenizeConfig::default()
+    };
+    let output = dir.path().join("counts");
+    let message = count(&low_threshold(), input(0.1), &output, &usual())
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("1 of 4 documents"), "{message}");
+    assert!(message.contains("lines.jsonl, byte 78"), "{message}");
+    let manifest = count(&low_threshold(), input(0.5), &output, &usual()).unwrap();
+    assert_eq!(manifest.total("rejected"), 1);
+    assert_eq!(manifest.total("ngrams"), 6);
+    let tokens = CountConfig {
+        unit: Unit::Token,
+        ..low_threshold()
+    };
+    let error = count(&tokens, input(0.5), &output, &usual()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+}
+
+/// The binary with these arguments.
+fn cloze(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloze"));
+    command.args(arguments).args(["--log-format", "silent"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_part_or_a_merge_killed_at_many_points_ends_with_the_same_bytes() {
+    const POINTS: u32 = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let tokens = tokens_of(dir.path(), "tokens", &["wikipedia-en.jsonl.zst"]);
+    let tokens = tokens.display().to_string();
+    let parts = |output: &str| -> Vec<Vec<String>> {
+        let part = |index: &str| {
+            ["count", &tokens, "-o", output, "--part", index, "--of", "2"].map(str::to_owned)
+        };
+        vec![part("0").to_vec(), part("1").to_vec()]
+    };
+    let run = |arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        assert!(
+            cloze(&arguments).status().unwrap().success(),
+            "{arguments:?}"
+        );
+    };
+    parts(&at("runs")).iter().for_each(|part| run(part));
+    let merge = |output: &str| -> Vec<String> {
+        let arguments = [
+            "count",
+            "--merge",
+            &at("runs"),
+            "-o",
+            output,
+            "--min-count",
+            "3",
+        ];
+        arguments.map(str::to_owned).to_vec()
+    };
+    run(&merge(&at("counts")));
+    type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
+    let stages: [(&str, Arguments<'_>, &str); 2] = [
+        ("part", &|output| parts(output)[1].clone(), "runs"),
+        ("merge", &merge, "counts"),
+    ];
+    for (name, arguments, reference) in stages {
+        let began = Instant::now();
+        run(&arguments(&at(&format!("{name}-timed"))));
+        let whole = began.elapsed();
+        let mut killed = 0;
+        for point in 1..=POINTS {
+            let output = at(&format!("{name}-{point}"));
+            let typed = arguments(&output);
+            let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+            let mut child = cloze(&typed).spawn().unwrap();
+            std::thread::sleep(whole * point / (POINTS + 1));
+            child.kill().unwrap();
+            killed += u32::from(child.wait().unwrap().signal() == Some(9));
+            run(&arguments(&output));
+            for entry in fs::read_dir(&output).unwrap() {
+                let file = entry.unwrap().file_name();
+                let expected = fs::read(dir.path().join(reference).join(&file)).unwrap();
+                assert!(
+                    fs::read(Path::new(&output).join(&file)).unwrap() == expected,
+                    "{file:?}"
+                );
+            }
+        }
+        assert!(killed >= POINTS / 2, "{name}: only {killed} kills hit");
+    }
+}
+
+#[test]
+fn a_full_disk_ends_a_run_with_a_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = tokens(dir.path());
+    let small = dir.path().join("small");
+    fs::create_dir(&small).unwrap();
+    // A file system of 64 KiB in a mount namespace of its own, for the run or its scratch.
+    for (output, scratch) in [("small/runs", "scratch"), ("runs", "small/scratch")] {
+        let script = format!(
+            "mount -t tmpfs -o size=64k tmpfs {small} && \
+             {cloze} count {tokens} --runs --memory 2MiB -o {output} --scratch {scratch}; \
+             code=$?; ls {output} 2>/dev/null; exit $code",
+            small = small.display(),
+            cloze = env!("CARGO_BIN_EXE_cloze"),
+            tokens = tokens.display(),
+            output = dir.path().join(output).display(),
+            scratch = dir.path().join(scratch).display(),
+        );
+        let done = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{message}");
+        assert!(message.contains("no space left on the disk"), "{message}");
+        let left = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(!left.contains("manifest.json"), "{left}");
+    }
 }

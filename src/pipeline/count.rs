@@ -1,4 +1,4 @@
-//! The stage `count`: token files to n-gram counts, one Parquet file for each length
+//! The stage `count`: token files, or raw text, to n-gram counts, one Parquet file for each length
 //! and key range. A part of the corpus is counted to a sorted run instead
 //! ([`runs`](crate::pipeline::runs)), and [`merge`](crate::pipeline::merge) joins the
 //! runs of all parts to the same files.
@@ -10,16 +10,18 @@ use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::TokenSlice;
 use crate::columnar::{CountsWriter, DocumentFile, Projection};
-use crate::config::{CountConfig, WordRules};
+use crate::config::{CountConfig, TokenizeConfig, WordRules};
 use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::{Frame, StageOptions};
-use crate::statistics::{Corpus, CountSink, Counting, Counts};
+use crate::pipeline::text_words::TextWords;
+use crate::statistics::{Corpus, CountSink, Counting, Counts, Document, WordSource};
 use crate::storage::manifest::FORMAT;
 use crate::storage::{
-    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing,
+    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, InputRecord, Manifest, Standing,
 };
 use crate::tokenizer::{WordTexts, read_written};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Memory of an output file while it is written: one row group.
@@ -51,57 +53,186 @@ pub struct CountsNote {
     pub fingerprint: String,
 }
 
-/// Counts the n-grams of the token files in `tokens` into the folder `output`; of a
-/// part of them, the sorted run.
+/// Where words come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A folder of token files.
+    Tokens(PathBuf),
+    /// Raw text; the words of `tokenizer`, or without one of Unicode. What concerns
+    /// special tokens and token files does not count.
+    Text(Box<TokenizeConfig>),
+}
+
+impl From<&Path> for Source {
+    fn from(tokens: &Path) -> Self {
+        Self::Tokens(tokens.to_owned())
+    }
+}
+
+impl From<&PathBuf> for Source {
+    fn from(tokens: &PathBuf) -> Self {
+        Self::Tokens(tokens.clone())
+    }
+}
+
+impl From<TokenizeConfig> for Source {
+    fn from(text: TokenizeConfig) -> Self {
+        Self::Text(Box::new(text))
+    }
+}
+
+/// What changes counts: the keys, and of raw text how it was read.
+#[derive(Serialize)]
+struct Configuration<'a> {
+    #[serde(flatten)]
+    config: &'a CountConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Value>,
+}
+
+/// Counts the n-grams of `source` into the folder `output`; of a part of it, the sorted
+/// run.
 pub fn count(
     config: &CountConfig,
-    tokens: &Path,
+    source: impl Into<Source>,
     output: &Path,
     options: &StageOptions,
 ) -> Result<Manifest> {
     if options.part != Part::WHOLE {
-        return count_run(config, tokens, output, options);
+        return count_run(config, source, output, options);
     }
     config.check()?;
-    let artefact = Artefact::open(tokens, ArtefactKind::Tokens)?;
-    let inputs = vec![artefact.as_input()];
-    let mut frame = Frame::new(ArtefactKind::Counts, output, config, inputs, options)?;
+    let source = OpenSource::open(config, &source.into())?;
+    let configuration = Configuration {
+        config,
+        text: source.configuration(),
+    };
+    let inputs = source.inputs()?;
+    let mut frame = Frame::new(
+        ArtefactKind::Counts,
+        output,
+        &configuration,
+        inputs,
+        options,
+    )?;
     if let Standing::Done(manifest) = frame.standing(options)? {
         options.progress.note("count", "done before");
         return Ok(*manifest);
     }
     let mut files = CountFiles::new(output, config);
-    let counts = count_tokens(config, &artefact, output, options, |counting, corpus| {
-        counting.run(corpus, &mut files)
-    })?;
-    files.finish(&mut frame, &counts)?;
+    let counted = source.count(config, output, options, &mut files)?;
+    files.finish(&mut frame, &counted.counts)?;
+    counted.add_rejected(&mut frame);
     frame.finish()
 }
 
-/// Sets a count of `artefact` up, has `work` do it, and leaves no scratch behind.
-pub(super) fn count_tokens<T>(
-    config: &CountConfig,
-    artefact: &Artefact,
-    output: &Path,
-    options: &StageOptions,
-    work: impl FnOnce(&Counting<'_>, &TokenFiles<'_>) -> Result<T>,
-) -> Result<T> {
-    let record = artefact.tokenizer()?;
-    let tokenizer = read_written(artefact.folder(), record)?;
-    let texts = WordTexts::new(&tokenizer, config.rules());
-    drop(tokenizer);
-    let corpus = TokenFiles::open(artefact, options)?;
-    let scratch = options.scratch_beside(output);
-    let counting = Counting {
-        memory: beside_files(config, options),
-        threads: options.threads,
-        progress: options.progress,
-        ..Counting::new(config, &texts, &scratch)
-    };
-    let done = work(&counting, &corpus);
-    // The folder holds no file of ours; another stage may still be at work in it.
-    options.clear_scratch(output);
-    done
+/// What counts are written to: n-grams, or a run.
+pub(super) trait Files {
+    /// Counts `corpus` into the files.
+    fn count(&mut self, counting: &Counting<'_>, corpus: &impl Corpus) -> Result<Counts>;
+}
+
+impl Files for CountFiles<'_> {
+    fn count(&mut self, counting: &Counting<'_>, corpus: &impl Corpus) -> Result<Counts> {
+        counting.run(corpus, self)
+    }
+}
+
+/// A source that can be read.
+pub(super) enum OpenSource {
+    Tokens(Artefact),
+    Text(Box<TextWords>),
+}
+
+/// What was counted, and how many documents could not be.
+pub(super) struct Counted {
+    pub counts: Counts,
+    rejected: Option<u64>,
+}
+
+impl Counted {
+    /// Adds the number of rejected documents to a manifest, where any could be.
+    pub(super) fn add_rejected(&self, frame: &mut Frame) {
+        if let Some(rejected) = self.rejected {
+            frame.total("rejected", rejected);
+        }
+    }
+}
+
+impl OpenSource {
+    /// Finds the files of `source`, and what makes words of them.
+    pub(super) fn open(config: &CountConfig, source: &Source) -> Result<Self> {
+        match source {
+            Source::Tokens(path) => Artefact::open(path, ArtefactKind::Tokens).map(Self::Tokens),
+            Source::Text(text) => {
+                TextWords::open(config, text).map(|text| Self::Text(Box::new(text)))
+            }
+        }
+    }
+
+    /// What it was made from.
+    pub(super) fn inputs(&self) -> Result<Vec<InputRecord>> {
+        match self {
+            Self::Tokens(artefact) => Ok(vec![artefact.as_input()]),
+            Self::Text(text) => text.inputs(),
+        }
+    }
+
+    /// How raw text is read.
+    pub(super) fn configuration(&self) -> Option<Value> {
+        match self {
+            Self::Tokens(_) => None,
+            Self::Text(text) => Some(text.configuration()),
+        }
+    }
+
+    /// Names what makes its words.
+    pub(super) fn words(&self) -> Result<String> {
+        match self {
+            Self::Tokens(artefact) => Ok(artefact.tokenizer()?.fingerprint.clone()),
+            Self::Text(text) => Ok(text.cutter.name()),
+        }
+    }
+
+    /// Counts it into `files`, and leaves no scratch behind.
+    pub(super) fn count(
+        &self,
+        config: &CountConfig,
+        output: &Path,
+        options: &StageOptions,
+        files: &mut impl Files,
+    ) -> Result<Counted> {
+        let scratch = options.scratch_beside(output);
+        let counting = |source| Counting {
+            memory: beside_files(config, options),
+            threads: options.threads,
+            progress: options.progress,
+            ..Counting::new(config, source, &scratch)
+        };
+        let counted = match self {
+            Self::Tokens(artefact) => {
+                let tokenizer = read_written(artefact.folder(), artefact.tokenizer()?)?;
+                let texts = WordTexts::new(&tokenizer, config.rules());
+                drop(tokenizer);
+                let corpus = TokenFiles::open(artefact, options)?;
+                files
+                    .count(&counting(WordSource::Tokens(&texts)), &corpus)
+                    .map(|counts| (counts, None))
+            }
+            Self::Text(text) => {
+                let corpus = text.files(options);
+                let source = WordSource::Text(&text.cutter, config.rules());
+                files.count(&counting(source), &corpus).and_then(|counts| {
+                    let rejected = corpus.rejected()?;
+                    Ok((counts, Some(rejected)))
+                })
+            }
+        };
+        // The folder holds no file of ours; another stage may still be at work in it.
+        options.clear_scratch(output);
+        let (counts, rejected) = counted?;
+        Ok(Counted { counts, rejected })
+    }
 }
 
 /// The memory that is left beside open files. Under a small bound files and readers
@@ -120,7 +251,9 @@ pub(super) fn windows_name(length: u32) -> String {
 /// Adds what a corpus comes to to a manifest.
 pub(super) fn add_totals(frame: &mut Frame, counts: &Counts, max_length: u32) {
     frame.total("documents", counts.totals.documents);
-    frame.total("tokens", counts.totals.tokens);
+    if counts.totals.tokens > 0 {
+        frame.total("tokens", counts.totals.tokens);
+    }
     frame.total("words", counts.totals.windows[0]);
     frame.total("distinct_words", counts.distinct_words);
     for (length, windows) in (1..=max_length).zip(counts.totals.windows) {
@@ -185,16 +318,20 @@ impl<'a> TokenFiles<'a> {
 }
 
 impl Corpus for TokenFiles<'_> {
-    fn pieces(&self) -> usize {
-        self.pieces.len()
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        (0..self.pieces.len()).map(Ok)
     }
 
-    fn visit(
-        &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
-    ) -> Result<()> {
-        self.documents(piece, |_, tokens, word_start| each(tokens, word_start))
+    fn known_pieces(&self) -> Option<u64> {
+        Some(self.pieces.len() as u64)
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
+        self.documents(piece, |_, tokens, word_start| {
+            each(Document::Tokens(tokens, word_start))
+        })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod runs;
 pub mod shard;
 pub mod stage;
 pub mod summary;
+mod text_words;
 pub mod tokenize;
 pub mod train;
 pub mod units;

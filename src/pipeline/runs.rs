@@ -10,20 +10,20 @@ use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::columnar::{CountsWriter, RunFile, RunWriter};
 use crate::config::{CountConfig, WordRules};
-use crate::pipeline::count::{add_totals, count_tokens, windows_name};
+use crate::pipeline::count::{Files, OpenSource, Source, add_totals, windows_name};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::statistics::tally::{MAX_LENGTH, Totals};
-use crate::statistics::{Counts, Run, RunSink};
+use crate::statistics::{Corpus, Counting, Counts, Run, RunSink};
 use crate::storage::manifest::FORMAT;
 use crate::storage::source::hash_file;
 use crate::storage::{Artefact, ArtefactKind, AtomicFile, FileRecord, Manifest, Standing};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// What changes a run. Runs are joined only where all of it is the same.
+/// What changes a run. Runs are joined only where words and rules are the same; how
+/// raw text was read may differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RunConfiguration {
     /// The longest window.
     pub max_length: u32,
@@ -32,42 +32,44 @@ pub struct RunConfiguration {
     pub rules: WordRules,
     /// Fingerprint of what cut the text into words.
     pub words: String,
+    /// Of raw text, how it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Value>,
 }
 
-impl RunConfiguration {
-    /// Of counting with `config` the words of the tokenizer `words`.
-    pub fn new(config: &CountConfig, words: &str) -> Self {
-        Self {
-            max_length: config.max_length,
-            rules: config.rules(),
-            words: words.to_owned(),
-        }
-    }
-}
-
-/// Counts a part of the token files in `tokens`, or all of them, to a sorted run in the
-/// folder `output`. `config.min_count` does not count here.
+/// Counts a part of `source`, or all of it, to a sorted run in the folder `output`.
+/// `config.min_count` does not count here.
 pub fn count_run(
     config: &CountConfig,
-    tokens: &Path,
+    source: impl Into<Source>,
     output: &Path,
     options: &StageOptions,
 ) -> Result<Manifest> {
     config.check()?;
-    let artefact = Artefact::open(tokens, ArtefactKind::Tokens)?;
-    let configuration = RunConfiguration::new(config, &artefact.tokenizer()?.fingerprint);
-    let inputs = vec![artefact.as_input()];
+    let source = OpenSource::open(config, &source.into())?;
+    let configuration = RunConfiguration {
+        max_length: config.max_length,
+        rules: config.rules(),
+        words: source.words()?,
+        text: source.configuration(),
+    };
+    let inputs = source.inputs()?;
     let mut frame = Frame::new(ArtefactKind::Runs, output, &configuration, inputs, options)?;
     if let Standing::Done(manifest) = frame.standing(options)? {
         options.progress.note("count", "done before");
         return Ok(*manifest);
     }
     let mut files = RunFiles::new(output, config.max_length, options);
-    let counts = count_tokens(config, &artefact, output, options, |counting, corpus| {
-        counting.sorted_run(corpus, &mut files)
-    })?;
-    files.finish(&mut frame, &counts)?;
+    let counted = source.count(config, output, options, &mut files)?;
+    files.finish(&mut frame, &counted.counts)?;
+    counted.add_rejected(&mut frame);
     frame.finish()
+}
+
+impl Files for RunFiles<'_> {
+    fn count(&mut self, counting: &Counting<'_>, corpus: &impl Corpus) -> Result<Counts> {
+        counting.sorted_run(corpus, self)
+    }
 }
 
 /// Writes the files of a run.
@@ -217,26 +219,35 @@ fn configuration_of(artefacts: &[Artefact]) -> Result<RunConfiguration> {
             "give what `cloze count --part I --of N` or `cloze count --runs` wrote",
         ));
     };
-    let expected = &first.manifests[0].configuration;
+    let configuration = |artefact: &Artefact| -> Result<RunConfiguration> {
+        let value = artefact.manifests[0].configuration.clone();
+        serde_json::from_value(value).map_err(|error| {
+            Error::corrupt(
+                artefact.path.display().to_string(),
+                error.to_string(),
+                "the configuration of a run",
+                "count it again",
+            )
+        })
+    };
+    let mut expected = configuration(first)?;
     for other in others {
-        let found = &other.manifests[0].configuration;
-        if found != expected {
+        let found = configuration(other)?;
+        let of = |run: &RunConfiguration| (run.max_length, run.rules, run.words.clone());
+        if of(&found) != of(&expected) {
+            let shown = |artefact: &Artefact| artefact.manifests[0].configuration.to_string();
             return Err(Error::mismatch(
                 other.path.display().to_string(),
-                format!("runs counted with {found}"),
-                format!("{expected}, as in {}", first.path.display()),
+                format!("runs counted with {}", shown(other)),
+                format!("{}, as in {}", shown(first), first.path.display()),
                 "count them again with the same rules and the same tokenizer",
             ));
         }
+        if found.text != expected.text {
+            expected.text = None;
+        }
     }
-    serde_json::from_value(expected.clone()).map_err(|error| {
-        Error::corrupt(
-            first.path.display().to_string(),
-            error.to_string(),
-            "the configuration of a run",
-            "count it again",
-        )
-    })
+    Ok(expected)
 }
 
 fn open_run(artefact: &Artefact, manifest: &Manifest, length: u32) -> Result<Run> {

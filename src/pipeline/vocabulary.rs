@@ -349,7 +349,7 @@ fn coverage(
     let (mut covered, mut all) = (0, 0);
     parallel::ordered(
         options.threads,
-        (0..files.pieces()).map(Ok),
+        files.pieces(),
         || {
             let mut segmenter = units.segmenter();
             let mut spans = crate::base::boundaries::Boundaries::new();

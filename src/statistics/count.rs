@@ -6,10 +6,8 @@
 //! bytes a word before compression (80 000 words), and none while the windows fit in
 //! half of the memory.
 
-use crate::base::boundaries::BoundarySlice;
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
-use crate::base::token::TokenSlice;
 use crate::config::{CountConfig, Unit};
 use crate::parallel;
 use crate::progress::{Progress, short};
@@ -18,23 +16,28 @@ use crate::statistics::groups::{Groups, Rows, count_sorted, each_of_large_bucket
 use crate::statistics::plan::{Plan, RANGE_WORDS, ranges};
 use crate::statistics::tally::{MAX_LENGTH, Totals, WORD_BUCKETS, WordTally, kept_words};
 use crate::statistics::windows::{Scatter, Shape, Window};
-use crate::statistics::words::{BARRIER, SKIPPED, WordCodes};
+use crate::statistics::words::{BARRIER, Document, SKIPPED, WordSource, code_of, codes_alone};
 use crate::storage::Buckets;
-use crate::tokenizer::WordTexts;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Token documents in pieces that threads take one by one; gone over twice.
+/// Documents in pieces that threads take one by one; gone over twice.
 pub trait Corpus: Sync {
-    /// Number of pieces.
-    fn pieces(&self) -> usize;
+    /// What a thread takes.
+    type Piece: Send;
 
-    /// Hands tokens and word starts of every document of a piece to `each`.
+    /// All pieces, drawn one after the other.
+    fn pieces(&self) -> impl Iterator<Item = Result<Self::Piece>> + Send;
+
+    /// How many there are, where that is known.
+    fn known_pieces(&self) -> Option<u64>;
+
+    /// Hands every document of a piece to `each`.
     fn visit(
         &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
+        piece: Self::Piece,
+        each: &mut dyn FnMut(Document<'_>) -> Result<()>,
     ) -> Result<()>;
 }
 
@@ -74,8 +77,8 @@ pub struct Counts {
 pub struct Counting<'a> {
     /// Thresholds and rules.
     pub config: &'a CountConfig,
-    /// Texts of words under these rules.
-    pub texts: &'a WordTexts,
+    /// What makes words under these rules.
+    pub source: WordSource<'a>,
     /// Bound on memory, scratch buckets included.
     pub memory: ByteSize,
     /// Where scratch goes.
@@ -92,10 +95,10 @@ const STAGE: &str = "count";
 
 impl<'a> Counting<'a> {
     /// A count of everything with key ranges of the usual size.
-    pub fn new(config: &'a CountConfig, texts: &'a WordTexts, scratch: &'a Path) -> Self {
+    pub fn new(config: &'a CountConfig, source: WordSource<'a>, scratch: &'a Path) -> Self {
         Self {
             config,
-            texts,
+            source,
             memory: ByteSize::mib(4096),
             scratch,
             threads: 1,
@@ -142,10 +145,8 @@ impl<'a> Counting<'a> {
         self.pass(corpus, "words", |piece| {
             let mut tally = tallies
                 .take()
-                .unwrap_or_else(|| WordTally::new(self.texts, share));
-            corpus.visit(piece, &mut |tokens, word_start| {
-                tally.document(tokens, word_start, &spill)
-            })?;
+                .unwrap_or_else(|| WordTally::new(self.source, share));
+            corpus.visit(piece, &mut |document| tally.document(document, &spill))?;
             tallies.put(tally);
             Ok(())
         })?;
@@ -197,7 +198,7 @@ impl<'a> Counting<'a> {
         let words = &counts.dictionary.words;
         // What the dictionary takes is not there any more: its own memory, its codes by
         // token, and what the plan knows of each word.
-        let taken = words.memory() + 18 * words.len() + 4 * self.texts.vocabulary_size();
+        let taken = words.memory() + 18 * words.len() + 4 * self.source.vocabulary_size();
         let memory = ByteSize(self.memory.0.saturating_sub(taken as u64));
         let plan = Plan::new(
             &counts.dictionary.counts,
@@ -232,21 +233,25 @@ impl<'a> Counting<'a> {
         plan: &Plan,
         buckets: &Buckets,
     ) -> Result<()> {
-        let words = (self.texts, &counts.dictionary.words);
-        let codes = WordCodes::new(words.0, words.1);
+        let words = &counts.dictionary.words;
+        let alone = codes_alone(self.source, words);
         let scatters = Pool::default();
         self.pass(corpus, "windows", |piece| {
             let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
                 let scatter = Scatter::new(shape, plan, buckets);
                 (scatter, Vec::new())
             });
-            corpus.visit(piece, &mut |tokens, word_start| {
+            corpus.visit(piece, &mut |document| {
                 ids.clear();
-                codes.each(words, tokens, word_start, |code, _| {
+                self.source.each(document, |token, word| {
+                    let code = match token.and_then(|id| alone.get(id as usize)) {
+                        Some(&code) => code,
+                        None => code_of(words, word),
+                    };
                     if code != SKIPPED {
                         ids.push(code);
                     }
-                });
+                })?;
                 // One barrier at the end lets documents follow each other.
                 ids.push(BARRIER);
                 scatter.document::<W>(&ids)
@@ -387,26 +392,27 @@ impl<'a> Counting<'a> {
     }
 
     /// Goes over the corpus once on all threads.
-    fn pass(
+    fn pass<C: Corpus>(
         &self,
-        corpus: &impl Corpus,
+        corpus: &C,
         unit: &'static str,
-        work: impl Fn(usize) -> Result<()> + Sync,
+        work: impl Fn(C::Piece) -> Result<()> + Sync,
     ) -> Result<()> {
-        let pieces = corpus.pieces();
         let meter = self
             .progress
-            .meter(STAGE, "record batches", Some(pieces as u64));
+            .meter(STAGE, "pieces of text", corpus.known_pieces());
+        let mut pieces = 0;
         parallel::ordered(
             self.threads,
-            (0..pieces).map(Ok),
+            corpus.pieces(),
             || &work,
             |()| {
                 meter.add(1);
+                pieces += 1;
                 Ok(())
             },
         )?;
-        meter.finish(&format!("{unit} of {pieces} record batches"));
+        meter.finish(&format!("{unit} of {pieces} pieces of text"));
         Ok(())
     }
 }

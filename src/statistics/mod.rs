@@ -27,7 +27,7 @@ pub use count::{Corpus, CountSink, Counting, Counts, RunSink};
 pub use dictionary::{Dictionary, WordId, WordSet};
 pub use join::{Join, Run};
 pub use vocabulary::{MaskingVocabulary, Provenance};
-pub use words::WordCodes;
+pub use words::{Document, WordCodes, WordSource};
 
 #[cfg(test)]
 mod tests;

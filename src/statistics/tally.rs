@@ -3,16 +3,14 @@
 //! share of memory goes to scratch buckets by hash, where the tables of all threads
 //! and times meet. What is kept in the end must fit in memory.
 
-use crate::base::boundaries::BoundarySlice;
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::base::token::{TokenId, TokenSlice};
+use crate::base::token::TokenId;
 use crate::config::Unit;
 use crate::parallel;
 use crate::statistics::dictionary::{Dictionary, MAX_WORDS, TextCounts, WordSet, hash};
-use crate::statistics::words::{Counted, counted};
+use crate::statistics::words::{Counted, Document, WordSource, counted};
 use crate::storage::Buckets;
-use crate::tokenizer::WordTexts;
 
 /// The longest n-gram that is ever counted.
 pub const MAX_LENGTH: usize = 5;
@@ -54,7 +52,7 @@ impl Totals {
 
 /// Counts words for one thread.
 pub struct WordTally<'a> {
-    texts: &'a WordTexts,
+    source: WordSource<'a>,
     table: TextCounts,
     /// By token id: how often it was a word alone.
     alone: Vec<u64>,
@@ -64,47 +62,45 @@ pub struct WordTally<'a> {
 
 impl<'a> WordTally<'a> {
     /// Nothing counted yet; spills beyond `share` bytes.
-    pub fn new(texts: &'a WordTexts, share: usize) -> Self {
+    pub fn new(source: WordSource<'a>, share: usize) -> Self {
         Self {
-            texts,
+            source,
             table: TextCounts::default(),
-            alone: vec![0; texts.vocabulary_size()],
+            alone: vec![0; source.vocabulary_size()],
             totals: Totals::default(),
             share,
         }
     }
 
     /// Counts one document.
-    pub fn document(
-        &mut self,
-        tokens: TokenSlice<'_>,
-        word_start: BoundarySlice<'_>,
-        spill: &Buckets,
-    ) -> Result<()> {
-        let rules = self.texts.rules();
+    pub fn document(&mut self, document: Document<'_>, spill: &Buckets) -> Result<()> {
+        let Self {
+            source,
+            table,
+            alone: by_token,
+            totals,
+            ..
+        } = self;
         let mut run = 0;
-        let mut words = self.texts.words(tokens, word_start);
-        while let Some(word) = words.next_word() {
-            match counted(word.kind, rules.punctuation) {
-                Counted::Word(text) => {
-                    run += 1;
-                    let alone = (word.tokens.len() == 1)
-                        .then(|| self.alone.get_mut(tokens.get(word.tokens.start) as usize));
-                    match alone.flatten() {
-                        Some(count) => *count += 1,
-                        None => self.table.add(text.as_bytes(), 1),
-                    }
-                }
-                Counted::Skipped => {}
-                Counted::Barrier => {
-                    self.totals.add_run(run);
-                    run = 0;
+        source.each(document, |alone, word| match word {
+            Counted::Word(text) => {
+                run += 1;
+                match alone.and_then(|id| by_token.get_mut(id as usize)) {
+                    Some(count) => *count += 1,
+                    None => table.add(text.as_bytes(), 1),
                 }
             }
-        }
+            Counted::Skipped => {}
+            Counted::Barrier => {
+                totals.add_run(run);
+                run = 0;
+            }
+        })?;
         self.totals.add_run(run);
         self.totals.documents += 1;
-        self.totals.tokens += tokens.len() as u64;
+        if let Document::Tokens(tokens, _) = document {
+            self.totals.tokens += tokens.len() as u64;
+        }
         if self.table.memory() > self.share {
             self.spill(spill)?;
         }
@@ -135,8 +131,8 @@ impl<'a> WordTally<'a> {
     pub fn finish(mut self, spill: &Buckets) -> Result<Totals> {
         let alone = std::mem::take(&mut self.alone);
         for (id, &count) in alone.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            let kind = self.texts.of_token(id as TokenId);
-            if let Counted::Word(text) = counted(kind, self.texts.rules().punctuation) {
+            let kind = self.source.of_token(id as TokenId);
+            if let Counted::Word(text) = counted(kind, self.source.rules().punctuation) {
                 self.table.add(text.as_bytes(), count);
             }
         }

@@ -201,12 +201,17 @@ impl Kind {
 
 /// Buffers of the word being made.
 #[derive(Debug, Default)]
-struct Scratch {
+pub(super) struct Scratch {
     joined: Vec<u8>,
     text: String,
 }
 
 impl Scratch {
+    /// The word that `piece`, bytes without markers, makes.
+    pub(super) fn word(&mut self, piece: &[u8], cased: bool) -> WordKind<'_> {
+        self.finish(piece, cased).with(&self.text)
+    }
+
     /// From a word's bytes without markers to its text, in `self.text`.
     fn finish(&mut self, piece: &[u8], cased: bool) -> Kind {
         self.text.clear();

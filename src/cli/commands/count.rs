@@ -3,8 +3,8 @@
 use super::{given, output};
 use crate::base::error::{Error, Result};
 use crate::cli::{flags, shared};
-use crate::config::{CountConfig, keys};
-use crate::pipeline::count::count;
+use crate::config::{CountConfig, TokenizeConfig, keys};
+use crate::pipeline::count::{Source, count};
 use crate::pipeline::merge::{counted_with, merge, merge_to_run};
 use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::StageOptions;
@@ -13,13 +13,26 @@ use std::path::PathBuf;
 
 pub fn command() -> Result<Command> {
     let command = Command::new("count")
-        .about("Token files to exact n-gram counts, at once or in parts that are merged")
+        .about(
+            "Token files, or raw text, to exact n-gram counts, at once or in parts that are merged",
+        )
         .arg(
             Arg::new("tokens")
                 .help("Folder that `cloze tokenize` wrote")
                 .value_name("TOKENS")
                 .value_parser(value_parser!(PathBuf))
-                .required_unless_present("merge"),
+                .required_unless_present_any(["merge", "input"]),
+        )
+        .arg(
+            Arg::new("input")
+                .long("input")
+                .help(
+                    "Count raw text instead: files, folders and globs; words are cut by \
+                     --tokenizer, or without one at Unicode's word boundaries",
+                )
+                .value_name("INPUT")
+                .num_args(1..)
+                .conflicts_with_all(["tokens", "merge"]),
         )
         .arg(
             Arg::new("merge")
@@ -43,7 +56,50 @@ pub fn command() -> Result<Command> {
                 .action(ArgAction::SetTrue),
         )
         .arg(output("Folder that the counts, or the run, go to"));
-    Ok(shared::add_all(flags::add::<CountConfig>(command, &[])?))
+    let command = flags::add::<CountConfig>(command, &[])?;
+    Ok(shared::add_all(flags::add::<TokenizeConfig>(
+        command,
+        NOT_OF_TEXT,
+    )?))
+}
+
+/// Keys of `cloze tokenize` that do not concern words of raw text.
+const NOT_OF_TEXT: &[&str] = &[
+    "inputs",
+    "mask_token",
+    "cls_token",
+    "sep_token",
+    "pad_token",
+    "unk_token",
+    "add_special_tokens",
+    "file_bytes",
+    "batch_tokens",
+];
+
+/// Token files, or raw text as it is to be read.
+fn source(matches: &ArgMatches) -> Result<Source> {
+    let inputs: Vec<toml::Value> = matches
+        .get_many::<String>("input")
+        .into_iter()
+        .flatten()
+        .map(|input| toml::Value::String(input.clone()))
+        .collect();
+    let mut table = toml::Table::new();
+    flags::fill::<TokenizeConfig>(matches, &mut table)?;
+    if inputs.is_empty() {
+        if let Some(key) = table.keys().next() {
+            return Err(Error::usage(
+                format!("--{}", key.replace('_', "-")),
+                "a flag for raw text, but no --input",
+                "--input with the text to count",
+                "leave the flag out to count token files",
+            ));
+        }
+        return Ok(Source::Tokens(given(matches, "tokens")));
+    }
+    table.insert("inputs".into(), toml::Value::Array(inputs));
+    let text: TokenizeConfig = keys::from_table("the command line", table)?;
+    Ok(text.into())
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
@@ -58,11 +114,11 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         .collect();
     let manifest = if merged.is_empty() {
         let config: CountConfig = flags::config(matches)?;
-        let tokens = given(matches, "tokens");
+        let source = source(matches)?;
         if runs || matches.contains_id("part") {
-            count_run(&config, &tokens, &output, &options)?
+            count_run(&config, source, &output, &options)?
         } else {
-            count(&config, &tokens, &output, &options)?
+            count(&config, source, &output, &options)?
         }
     } else if runs {
         merge_to_run(&merged, &output, &options)?

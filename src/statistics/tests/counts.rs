@@ -1,6 +1,6 @@
 //! Counts against brute force: every window of every run, in a map.
 
-use crate::base::boundaries::{Boundaries, BoundarySlice};
+use crate::base::boundaries::Boundaries;
 use crate::base::error::Result;
 use crate::base::generator::{Key, Purpose};
 use crate::base::size::ByteSize;
@@ -8,6 +8,7 @@ use crate::base::token::{SpecialTokens, TokenId, TokenSlice};
 use crate::config::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 use crate::statistics::count::{Corpus, CountSink, Counting, Counts};
 use crate::statistics::dictionary::WordId;
+use crate::statistics::words::{Document, WordSource};
 use crate::tokenizer::{Tokenizer, WordTexts};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -57,17 +58,22 @@ impl Documents {
 }
 
 impl Corpus for Documents {
-    fn pieces(&self) -> usize {
-        self.0.len().div_ceil(2)
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        (0..self.0.len().div_ceil(2)).map(Ok)
     }
 
-    fn visit(
-        &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn known_pieces(&self) -> Option<u64> {
+        None
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
         for (tokens, word_start) in self.0.iter().skip(2 * piece).take(2) {
-            each(TokenSlice::Wide(tokens), word_start.as_slice())?;
+            each(Document::Tokens(
+                TokenSlice::Wide(tokens),
+                word_start.as_slice(),
+            ))?;
         }
         Ok(())
     }
@@ -169,7 +175,7 @@ fn count(documents: &Documents, config: &CountConfig, set_up: &SetUp) -> (Counts
     let tokenizer = tokenizer();
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
-    let mut counting = Counting::new(config, &texts, scratch.path());
+    let mut counting = Counting::new(config, WordSource::Tokens(&texts), scratch.path());
     counting.memory = ByteSize(set_up.memory);
     counting.threads = set_up.threads;
     counting.range_words = set_up.range_words;
@@ -313,7 +319,7 @@ fn words_that_do_not_fit_in_memory_are_refused_with_a_way_out() {
     let tokenizer = tokenizer();
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
-    let mut counting = Counting::new(&config, &texts, scratch.path());
+    let mut counting = Counting::new(&config, WordSource::Tokens(&texts), scratch.path());
     counting.memory = ByteSize(64);
     let error = counting.run(&documents, &mut Kept::default()).unwrap_err();
     let message = error.to_string();

@@ -7,7 +7,7 @@ use crate::base::size::ByteSize;
 use crate::columnar::{CountsWriter, RunFile, RunWriter};
 use crate::config::{CountConfig, Punctuation, Unknown};
 use crate::statistics::tally::Totals;
-use crate::statistics::{Counting, Counts, Join, Run, RunSink};
+use crate::statistics::{Counting, Counts, Join, Run, RunSink, WordSource};
 use crate::tokenizer::WordTexts;
 use proptest::prelude::*;
 use std::fs::File;
@@ -71,7 +71,7 @@ fn runs(
         let mut files = Files::new(folder, number, config.max_length);
         let counting = Counting {
             memory: ByteSize(memory),
-            ..Counting::new(config, &texts, folder)
+            ..Counting::new(config, WordSource::Tokens(&texts), folder)
         };
         let counts = counting.sorted_run(part, &mut files).unwrap();
         totals.add(&counts.totals);
@@ -84,7 +84,7 @@ fn whole(documents: &Documents, config: &CountConfig, range_words: u64) -> (Coun
     let tokenizer = tokenizer();
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
-    let mut counting = Counting::new(config, &texts, scratch.path());
+    let mut counting = Counting::new(config, WordSource::Tokens(&texts), scratch.path());
     counting.range_words = range_words;
     let mut kept = Kept::default();
     let counts = counting.run(documents, &mut kept).unwrap();
@@ -162,7 +162,7 @@ proptest! {
         let mut at_once = Files::new(folder.path(), 99, config.max_length);
         let tokenizer = tokenizer();
         let texts = WordTexts::new(&tokenizer, config.rules());
-        Counting::new(&config, &texts, folder.path()).sorted_run(&documents, &mut at_once).unwrap();
+        Counting::new(&config, WordSource::Tokens(&texts), folder.path()).sorted_run(&documents, &mut at_once).unwrap();
         at_once.finish(config.max_length);
         let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         prop_assert_eq!(bytes("words-98.parquet"), bytes("words-99.parquet"));
