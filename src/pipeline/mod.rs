@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod masks;
 pub mod merge;
 pub mod preview;
+pub mod query;
 pub mod run;
 pub mod runs;
 pub mod shard;

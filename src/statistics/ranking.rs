@@ -78,6 +78,15 @@ pub fn rank(trie: &Trie, config: &VocabularyConfig) -> (MaskingVocabulary, Vec<T
     (vocabulary, report)
 }
 
+/// Scores of all n-grams of `length` words, 2 or more, by row.
+pub fn scores_of(trie: &Trie, score: Score, length: usize) -> Vec<f64> {
+    let mut scorer = Scorer::new(trie, score);
+    for _ in 2..length {
+        scorer.next_length();
+    }
+    scorer.next_length().into_iter().map(settle).collect()
+}
+
 /// Rounds a score to a multiple of 2⁻³². Scores that are equal, but come from other
 /// sums of logarithms, differ by some 2⁻⁵⁰ and would not be seen as ties; this leaves
 /// nine digits behind the point. Counts stay as they are.
@@ -87,7 +96,7 @@ fn settle(score: f64) -> f64 {
 }
 
 /// The rows of the `quota` best n-grams, best first.
-fn best_rows(trie: &Trie, length: usize, scores: &[f64], quota: u64) -> Vec<Row> {
+pub fn best_rows(trie: &Trie, length: usize, scores: &[f64], quota: u64) -> Vec<Row> {
     let level = trie.level(length);
     let order = |&a: &Row, &b: &Row| {
         scores[b as usize]
