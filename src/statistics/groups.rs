@@ -74,6 +74,12 @@ impl<W: Window> Groups<W> {
         each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
     ) -> Result<()> {
         let Some(last) = self.last else { return Ok(()) };
+        let open = &mut self.counts[common..self.shape.length];
+        // Most groups are rare, and end without a look at their words.
+        if open.iter().all(|&count| count < self.min_count) {
+            open.fill(0);
+            return Ok(());
+        }
         let mut words = [0; MAX_LENGTH];
         for place in 0..self.shape.length {
             // A window that ends here counts for no longer n-gram.
@@ -305,9 +311,8 @@ pub fn count_sorted<W: Window>(windows: &[W], shape: Shape, min_count: u64) -> R
 }
 
 fn unpack<W: Window>(bytes: &[u8], shape: Shape) -> impl Iterator<Item = W> {
-    bytes
-        .chunks_exact(shape.width)
-        .map(move |bytes| W::read(bytes, shape))
+    let windows = bytes.len() / shape.width.max(1);
+    (0..windows).map(move |at| W::read(&bytes[at * shape.width..], shape))
 }
 
 /// Hands the windows of a bucket of any size to `each` in order, equal ones with
@@ -361,7 +366,7 @@ fn write_run<W: Window>(
     windows.sort_unstable();
     let mut bytes = Vec::with_capacity(block);
     for equal in windows.chunk_by(|a, b| a == b) {
-        equal[0].write(shape, &mut bytes);
+        equal[0].append(shape, &mut bytes);
         bytes.extend_from_slice(&(equal.len() as u64).to_le_bytes());
         if bytes.len() >= block {
             runs.append(run, &bytes)?;

@@ -20,6 +20,14 @@ const MOST_BUCKETS: u64 = 1024;
 /// The fewest buckets, so that threads share the work evenly.
 const FEWEST_BUCKETS: u64 = 64;
 
+/// Windows in a bucket, where there is memory for more: sorted within a core's second
+/// cache (1 MiB here).
+const SORTED_WINDOWS: u64 = 1 << 15;
+
+/// Bytes that a thread gathers for a bucket at most: with as many buckets as there may
+/// be, all of them stay in the second cache.
+const MOST_PIECE: u64 = 1 << 10;
+
 /// The number of key ranges of a corpus of `words` words.
 pub fn ranges(words: u64, range_words: u64) -> u32 {
     u32::try_from(words.div_ceil(range_words).max(1)).unwrap_or(u32::MAX)
@@ -94,7 +102,7 @@ impl Plan {
         let per_bucket = memory.0 / 4 / (3 * threads as u64);
         let most_windows = per_bucket / bytes_in_work(shape, min_count);
         let wanted = windows
-            .div_ceil(most_windows.max(1))
+            .div_ceil(most_windows.clamp(1, SORTED_WINDOWS))
             .clamp(FEWEST_BUCKETS, MOST_BUCKETS);
         let per_range = wanted.div_ceil(ranges.into());
         let buckets = u64::from(ranges) * per_range;
@@ -122,7 +130,7 @@ impl Plan {
             slot,
             most_windows,
             bucket_memory: ByteSize(memory.0 / 2),
-            piece: piece_bytes.clamp(width, 1 << 13) as usize,
+            piece: piece_bytes.clamp(width, MOST_PIECE) as usize,
             run_memory: ByteSize(memory.0 / 8),
             scratch: ByteSize(windows.saturating_mul(width) + again.saturating_mul(width + 8)),
         }

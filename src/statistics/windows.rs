@@ -23,11 +23,22 @@ pub trait Window: Copy + Ord + Send + Sync {
     /// How many words from the first on are the same; places without a word count
     /// as the same, so equal windows have all in common.
     fn common(self, other: Self, shape: Shape) -> usize;
-    /// Appends `shape.width` bytes.
-    fn write(self, shape: Shape, out: &mut Vec<u8>);
-    /// Reads `shape.width` bytes.
+    /// Writes `shape.width` bytes to the front of `out`, and anything up to
+    /// [`ROOM`]: a copy of fixed length is an instruction, another one a call.
+    fn write(self, out: &mut [u8; ROOM]);
+    /// Reads the first `shape.width` of `bytes`.
     fn read(bytes: &[u8], shape: Shape) -> Self;
+
+    /// Appends `shape.width` bytes.
+    fn append(self, shape: Shape, out: &mut Vec<u8>) {
+        let mut bytes = [0; ROOM];
+        self.write(&mut bytes);
+        out.extend_from_slice(&bytes[..shape.width]);
+    }
 }
+
+/// Bytes of the widest window.
+pub const ROOM: usize = 4 * MAX_LENGTH;
 
 /// How windows are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,15 +97,21 @@ impl Window for u128 {
     }
 
     #[inline]
-    fn write(self, shape: Shape, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes()[..shape.width]);
+    fn write(self, out: &mut [u8; ROOM]) {
+        out[..16].copy_from_slice(&self.to_le_bytes());
     }
 
     #[inline]
     fn read(bytes: &[u8], shape: Shape) -> Self {
-        let mut whole = [0; 16];
-        whole[..shape.width].copy_from_slice(&bytes[..shape.width]);
-        Self::from_le_bytes(whole)
+        match bytes.first_chunk::<16>() {
+            // What lies behind the window is cut off again.
+            Some(whole) => Self::from_le_bytes(*whole) & (Self::MAX >> (128 - 8 * shape.width)),
+            None => {
+                let mut whole = [0; 16];
+                whole[..shape.width].copy_from_slice(&bytes[..shape.width]);
+                Self::from_le_bytes(whole)
+            }
+        }
     }
 }
 
@@ -118,9 +135,10 @@ impl Window for [u32; MAX_LENGTH] {
             .unwrap_or(shape.length)
     }
 
-    fn write(self, shape: Shape, out: &mut Vec<u8>) {
-        for place in &self[..shape.length] {
-            out.extend_from_slice(&place.to_le_bytes());
+    fn write(self, out: &mut [u8; ROOM]) {
+        let (words, _) = out.as_chunks_mut::<4>();
+        for (place, word) in self.iter().zip(words) {
+            *word = place.to_le_bytes();
         }
     }
 
@@ -157,8 +175,8 @@ impl<W: Window> Window for Keys<W> {
         self.0.common(other.0, shape)
     }
 
-    fn write(self, shape: Shape, out: &mut Vec<u8>) {
-        self.0.write(shape, out);
+    fn write(self, out: &mut [u8; ROOM]) {
+        self.0.write(out);
     }
 
     fn read(bytes: &[u8], shape: Shape) -> Self {
@@ -172,22 +190,26 @@ pub struct Scatter<'a> {
     shape: Shape,
     plan: &'a Plan,
     buckets: &'a Buckets,
-    /// Windows on their way, by bucket.
-    open: Vec<Vec<u8>>,
-    /// Bytes in an open bucket at which it is handed over.
-    full: usize,
+    /// Windows on their way, `stride` bytes for each bucket.
+    open: Vec<u8>,
+    stride: usize,
+    /// Bytes of them, by bucket.
+    len: Vec<u32>,
 }
 
 impl<'a> Scatter<'a> {
-    /// Hands windows over to `buckets` in pieces of about `plan.piece` bytes; takes up
-    /// to as many bytes a bucket.
+    /// Hands windows over to `buckets` in pieces of about `plan.piece` bytes; takes as
+    /// many bytes a bucket.
     pub fn new(shape: Shape, plan: &'a Plan, buckets: &'a Buckets) -> Self {
+        // A window is written with room behind it.
+        let stride = plan.piece.max(shape.width) + ROOM;
         Self {
             shape,
             plan,
-            open: vec![Vec::new(); buckets.buckets()],
+            open: vec![0; stride * buckets.buckets()],
+            len: vec![0; buckets.buckets()],
+            stride,
             buckets,
-            full: plan.piece.saturating_sub(shape.width),
         }
     }
 
@@ -208,22 +230,29 @@ impl<'a> Scatter<'a> {
                 continue;
             }
             let bucket = self.plan.bucket(window[0], window[1]);
-            let open = &mut self.open[bucket];
-            W::pack(window, self.shape).write(self.shape, open);
-            if open.len() > self.full {
-                self.buckets.append(bucket, open)?;
-                open.clear();
+            let len = self.len[bucket] as usize;
+            let at = bucket * self.stride + len;
+            if let Some(room) = self.open[at..].first_chunk_mut::<ROOM>() {
+                W::pack(window, self.shape).write(room);
+            }
+            let len = len + self.shape.width;
+            self.len[bucket] = len as u32;
+            if len + self.shape.width + ROOM > self.stride {
+                self.hand_over(bucket)?;
             }
         }
         Ok(())
     }
 
+    fn hand_over(&mut self, bucket: usize) -> Result<()> {
+        let at = bucket * self.stride;
+        let len = std::mem::take(&mut self.len[bucket]) as usize;
+        self.buckets.append(bucket, &self.open[at..at + len])
+    }
+
     /// Hands over what is left.
-    pub fn finish(self) -> Result<()> {
-        for (bucket, open) in self.open.iter().enumerate() {
-            self.buckets.append(bucket, open)?;
-        }
-        Ok(())
+    pub fn finish(mut self) -> Result<()> {
+        (0..self.len.len()).try_for_each(|bucket| self.hand_over(bucket))
     }
 }
 
@@ -248,8 +277,11 @@ mod tests {
             .unwrap_or(shape.length);
         assert_eq!(x.common(y, shape), common);
         let mut bytes = Vec::new();
-        x.write(shape, &mut bytes);
+        x.append(shape, &mut bytes);
         assert_eq!(bytes.len(), shape.width);
+        assert!(W::read(&bytes, shape) == x);
+        // Whatever lies behind it.
+        bytes.extend([0xff; ROOM]);
         assert!(W::read(&bytes, shape) == x);
     }
 
