@@ -1,6 +1,6 @@
 //! Raw text as counting sees it: documents straight from the files, words cut by a
-//! tokenizer's pre-tokenizer or at Unicode's word boundaries. Nothing is tokenised and
-//! nothing is written in between; the text is read twice.
+//! tokenizer's pre-tokenizer or at Unicode's word boundaries. Nothing is tokenised, and
+//! the text is read once.
 
 use crate::base::error::{Error, Result};
 use crate::config::{CountConfig, TokenizeConfig, Unit, keys};
@@ -75,13 +75,12 @@ impl TextWords {
         })
     }
 
-    /// The documents of this part, to be gone over as often as needed.
+    /// The documents of this part.
     pub(super) fn files<'a>(&'a self, options: &'a StageOptions) -> TextFiles<'a> {
         TextFiles {
             text: self,
             options,
             allowance: Allowance::new(options.memory.0 / 2 / MEMORY_PER_BYTE),
-            passes: AtomicU64::new(0),
             documents: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             first: Mutex::new(None),
@@ -94,7 +93,6 @@ pub(super) struct TextFiles<'a> {
     text: &'a TextWords,
     options: &'a StageOptions,
     allowance: Allowance,
-    passes: AtomicU64,
     documents: AtomicU64,
     rejected: AtomicU64,
     /// The first rejection that a thread came to: where, and why.
@@ -104,9 +102,8 @@ pub(super) struct TextFiles<'a> {
 impl TextFiles<'_> {
     /// How many documents were rejected; refuses more than may be.
     pub(super) fn rejected(&self) -> Result<u64> {
-        let passes = self.passes.load(Ordering::Relaxed).max(1);
-        let rejected = self.rejected.load(Ordering::Relaxed) / passes;
-        let all = self.documents.load(Ordering::Relaxed) / passes + rejected;
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        let all = self.documents.load(Ordering::Relaxed) + rejected;
         if rejected == 0 {
             return Ok(0);
         }
@@ -141,7 +138,6 @@ impl Corpus for TextFiles<'_> {
     type Piece = Chunk;
 
     fn pieces(&self) -> impl Iterator<Item = Result<Chunk>> + Send {
-        self.passes.fetch_add(1, Ordering::Relaxed);
         self.text
             .corpus
             .chunks(self.options.part, Cursor::default())

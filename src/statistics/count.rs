@@ -14,15 +14,16 @@ use crate::progress::{Progress, short};
 use crate::statistics::dictionary::{Dictionary, WordId};
 use crate::statistics::groups::{Groups, Rows, count_sorted, each_of_large_bucket, sorted_bucket};
 use crate::statistics::plan::{Plan, RANGE_WORDS, ranges};
+use crate::statistics::stream::{Codes, WordStream};
 use crate::statistics::tally::{MAX_LENGTH, Totals, WORD_BUCKETS, WordTally, kept_words};
 use crate::statistics::windows::{Scatter, Shape, Window};
-use crate::statistics::words::{BARRIER, Document, SKIPPED, WordSource, code_of, codes_alone};
+use crate::statistics::words::{BARRIER, Document, WordSource, codes_alone};
 use crate::storage::Buckets;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Documents in pieces that threads take one by one; gone over twice.
+/// Documents in pieces that threads take one by one.
 pub trait Corpus: Sync {
     /// What a thread takes.
     type Piece: Send;
@@ -93,6 +94,9 @@ pub struct Counting<'a> {
 
 const STAGE: &str = "count";
 
+/// Words that are looked at together, at least: few enough for the first cache.
+const RUN: usize = 1 << 11;
+
 impl<'a> Counting<'a> {
     /// A count of everything with key ranges of the usual size.
     pub fn new(config: &'a CountConfig, source: WordSource<'a>, scratch: &'a Path) -> Self {
@@ -109,12 +113,12 @@ impl<'a> Counting<'a> {
 
     /// Counts `corpus`, hands its n-grams to `sink`, and returns totals and dictionary.
     pub fn run(&self, corpus: &impl Corpus, sink: &mut impl CountSink) -> Result<Counts> {
-        let counts = self.words(corpus, self.config.min_count)?;
+        let (counts, stream) = self.words(corpus, self.config.min_count)?;
         let shape = self.shape(&counts);
         if shape.is_packed() {
-            self.count_windows::<u128>(corpus, &counts, shape, sink)?;
+            self.count_windows::<u128>(&stream, &counts, shape, sink)?;
         } else {
-            self.count_windows::<[u32; MAX_LENGTH]>(corpus, &counts, shape, sink)?;
+            self.count_windows::<[u32; MAX_LENGTH]>(&stream, &counts, shape, sink)?;
         }
         Ok(counts)
     }
@@ -122,12 +126,12 @@ impl<'a> Counting<'a> {
     /// Counts the windows of `corpus`, nothing left out, and hands them to `sink` in
     /// order: a sorted run, to be joined with those of other parts.
     pub fn sorted_run(&self, corpus: &impl Corpus, sink: &mut impl RunSink) -> Result<Counts> {
-        let counts = self.words(corpus, 1)?;
+        let (counts, stream) = self.words(corpus, 1)?;
         let shape = self.shape(&counts);
         if shape.is_packed() {
-            self.keep_windows::<u128>(corpus, &counts, shape, sink)?;
+            self.keep_windows::<u128>(&stream, &counts, shape, sink)?;
         } else {
-            self.keep_windows::<[u32; MAX_LENGTH]>(corpus, &counts, shape, sink)?;
+            self.keep_windows::<[u32; MAX_LENGTH]>(&stream, &counts, shape, sink)?;
         }
         Ok(counts)
     }
@@ -138,18 +142,36 @@ impl<'a> Counting<'a> {
     }
 
     /// The first pass.
-    fn words(&self, corpus: &impl Corpus, min_count: u64) -> Result<Counts> {
-        let spill = Buckets::new(self.scratch, WORD_BUCKETS, ByteSize(self.memory.0 / 4))?;
-        let share = self.memory.bytes() / 4 / self.threads;
+    fn words(&self, corpus: &impl Corpus, min_count: u64) -> Result<(Counts, WordStream)> {
+        let quarter = ByteSize(self.memory.0 / 4);
+        let spill = Buckets::new(self.scratch, WORD_BUCKETS, quarter)?;
+        let stream = WordStream::new(self.scratch, self.threads, quarter)?;
+        let share = quarter.bytes() / self.threads;
         let tallies = Pool::default();
-        self.pass(corpus, "words", |piece| {
-            let mut tally = tallies
-                .take()
-                .unwrap_or_else(|| WordTally::new(self.source, share));
-            corpus.visit(piece, &mut |document| tally.document(document, &spill))?;
-            tallies.put(tally);
-            Ok(())
-        })?;
+        let meter = self
+            .progress
+            .meter(STAGE, "pieces of text", corpus.known_pieces());
+        let mut pieces = 0;
+        parallel::ordered(
+            self.threads,
+            corpus.pieces(),
+            || {
+                |piece| {
+                    let mut tally = tallies
+                        .take()
+                        .unwrap_or_else(|| WordTally::new(self.source, &stream, share));
+                    corpus.visit(piece, &mut |document| tally.document(document, &spill))?;
+                    tallies.put(tally);
+                    Ok(())
+                }
+            },
+            |()| {
+                meter.add(1);
+                pieces += 1;
+                Ok(())
+            },
+        )?;
+        meter.finish(&format!("words of {pieces} pieces of text"));
         let mut totals = Totals::default();
         for tally in tallies.into_all() {
             totals.add(&tally.finish(&spill)?);
@@ -170,7 +192,7 @@ impl<'a> Counting<'a> {
         };
         let text = self.describe(&counts, min_count);
         self.progress.note(STAGE, &text);
-        Ok(counts)
+        Ok((counts, stream))
     }
 
     fn describe(&self, counts: &Counts, min_count: u64) -> String {
@@ -187,10 +209,11 @@ impl<'a> Counting<'a> {
         )
     }
 
-    /// The second pass: all windows in buckets, and how they are divided.
+    /// The second pass, over the words: all windows in buckets, and how they are
+    /// divided.
     fn windows<W: Window>(
         &self,
-        corpus: &impl Corpus,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
         min_count: u64,
@@ -212,22 +235,23 @@ impl<'a> Counting<'a> {
             self.progress.note(
                 STAGE,
                 &format!(
-                    "windows take up to {} of scratch in {}",
+                    "windows take up to {} of scratch in {}, words took {}",
                     plan.scratch,
-                    self.scratch.display()
+                    self.scratch.display(),
+                    stream.spilled()
                 ),
             );
         }
         let buckets = Buckets::new(self.scratch, plan.buckets(), plan.bucket_memory)?;
         if shape.length > 1 {
-            self.scatter::<W>(corpus, counts, shape, &plan, &buckets)?;
+            self.scatter::<W>(stream, counts, shape, &plan, &buckets)?;
         }
         Ok((plan, buckets))
     }
 
     fn scatter<W: Window>(
         &self,
-        corpus: &impl Corpus,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
         plan: &Plan,
@@ -236,29 +260,41 @@ impl<'a> Counting<'a> {
         let words = &counts.dictionary.words;
         let alone = codes_alone(self.source, words);
         let scatters = Pool::default();
-        self.pass(corpus, "windows", |piece| {
-            let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
-                let scatter = Scatter::new(shape, plan, buckets);
-                (scatter, Vec::new())
-            });
-            corpus.visit(piece, &mut |document| {
-                ids.clear();
-                self.source.each(document, |token, word| {
-                    let code = match token.and_then(|id| alone.get(id as usize)) {
-                        Some(&code) => code,
-                        None => code_of(words, word),
-                    };
-                    if code != SKIPPED {
-                        ids.push(code);
-                    }
-                })?;
-                // One barrier at the end lets documents follow each other.
-                ids.push(BARRIER);
-                scatter.document::<W>(&ids)
-            })?;
-            scatters.put((scatter, ids));
-            Ok(())
-        })?;
+        let meter = self
+            .progress
+            .meter(STAGE, "windows", Some(counts.totals.windows[0]));
+        parallel::ordered(
+            self.threads,
+            stream.pieces(&alone, words),
+            || {
+                |codes: Codes| {
+                    let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
+                        let scatter = Scatter::new(shape, plan, buckets);
+                        (scatter, Vec::with_capacity(RUN))
+                    });
+                    let mut emitted = 0;
+                    codes.each(|id| {
+                        ids.push(id);
+                        if id == BARRIER && ids.len() >= RUN {
+                            emitted += ids.len() as u64;
+                            scatter.document::<W>(&ids)?;
+                            ids.clear();
+                        }
+                        Ok(())
+                    })?;
+                    emitted += ids.len() as u64;
+                    scatter.document::<W>(&ids)?;
+                    ids.clear();
+                    scatters.put((scatter, ids));
+                    Ok(emitted)
+                }
+            },
+            |emitted| {
+                meter.add(emitted);
+                Ok(())
+            },
+        )?;
+        meter.finish("windows of all words");
         for (scatter, _) in scatters.into_all() {
             scatter.finish()?;
         }
@@ -268,13 +304,13 @@ impl<'a> Counting<'a> {
     /// Both passes, to n-grams.
     fn count_windows<W: Window>(
         &self,
-        corpus: &impl Corpus,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
         sink: &mut impl CountSink,
     ) -> Result<()> {
         let min_count = self.config.min_count;
-        let (plan, buckets) = self.windows::<W>(corpus, counts, shape, min_count)?;
+        let (plan, buckets) = self.windows::<W>(stream, counts, shape, min_count)?;
         let own: Vec<(u32, Range<WordId>)> = (0..).zip(plan.ranges.iter().cloned()).collect();
         let mut output = Output::new(counts, &own, sink);
         self.gather(
@@ -302,12 +338,12 @@ impl<'a> Counting<'a> {
     /// Both passes, to a sorted run.
     fn keep_windows<W: Window>(
         &self,
-        corpus: &impl Corpus,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
         sink: &mut impl RunSink,
     ) -> Result<()> {
-        let (plan, buckets) = self.windows::<W>(corpus, counts, shape, 1)?;
+        let (plan, buckets) = self.windows::<W>(stream, counts, shape, 1)?;
         sink.begin(counts)?;
         let mut values = [0; MAX_LENGTH];
         let mut hand = |window: W, count| {
@@ -389,31 +425,6 @@ impl<'a> Counting<'a> {
         each: &mut impl FnMut(W, u64) -> Result<()>,
     ) -> Result<()> {
         each_of_large_bucket(buckets, bucket, shape, plan.run_memory, self.scratch, each)
-    }
-
-    /// Goes over the corpus once on all threads.
-    fn pass<C: Corpus>(
-        &self,
-        corpus: &C,
-        unit: &'static str,
-        work: impl Fn(C::Piece) -> Result<()> + Sync,
-    ) -> Result<()> {
-        let meter = self
-            .progress
-            .meter(STAGE, "pieces of text", corpus.known_pieces());
-        let mut pieces = 0;
-        parallel::ordered(
-            self.threads,
-            corpus.pieces(),
-            || &work,
-            |()| {
-                meter.add(1);
-                pieces += 1;
-                Ok(())
-            },
-        )?;
-        meter.finish(&format!("{unit} of {pieces} pieces of text"));
-        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod join;
 pub mod plan;
 pub mod ranking;
 pub mod scores;
+pub mod stream;
 pub mod tally;
 pub mod trie;
 pub mod vocabulary;

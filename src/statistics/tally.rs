@@ -9,6 +9,7 @@ use crate::base::token::TokenId;
 use crate::config::Unit;
 use crate::parallel;
 use crate::statistics::dictionary::{Dictionary, MAX_WORDS, TextCounts, WordSet, hash};
+use crate::statistics::stream::{StreamWriter, WordStream};
 use crate::statistics::words::{Counted, Document, WordSource, counted};
 use crate::storage::Buckets;
 
@@ -53,6 +54,7 @@ impl Totals {
 /// Counts words for one thread.
 pub struct WordTally<'a> {
     source: WordSource<'a>,
+    stream: StreamWriter<'a>,
     table: TextCounts,
     /// By token id: how often it was a word alone.
     alone: Vec<u64>,
@@ -61,10 +63,11 @@ pub struct WordTally<'a> {
 }
 
 impl<'a> WordTally<'a> {
-    /// Nothing counted yet; spills beyond `share` bytes.
-    pub fn new(source: WordSource<'a>, share: usize) -> Self {
+    /// Nothing counted yet; spills beyond `share` bytes, and hands words to `stream`.
+    pub fn new(source: WordSource<'a>, stream: &'a WordStream, share: usize) -> Self {
         Self {
             source,
+            stream: stream.writer(source.vocabulary_size()),
             table: TextCounts::default(),
             alone: vec![0; source.vocabulary_size()],
             totals: Totals::default(),
@@ -79,23 +82,30 @@ impl<'a> WordTally<'a> {
             table,
             alone: by_token,
             totals,
+            stream,
             ..
         } = self;
         let mut run = 0;
         source.each(document, |alone, word| match word {
             Counted::Word(text) => {
                 run += 1;
-                match alone.and_then(|id| by_token.get_mut(id as usize)) {
-                    Some(count) => *count += 1,
-                    None => table.add(text.as_bytes(), 1),
+                let token = alone.filter(|&id| (id as usize) < by_token.len());
+                match token {
+                    Some(id) => {
+                        by_token[id as usize] += 1;
+                        stream.alone(id);
+                    }
+                    None => stream.other(table.add(text.as_bytes(), 1)),
                 }
             }
             Counted::Skipped => {}
             Counted::Barrier => {
                 totals.add_run(run);
                 run = 0;
+                stream.barrier();
             }
         })?;
+        self.stream.end_document()?;
         self.totals.add_run(run);
         self.totals.documents += 1;
         if let Document::Tokens(tokens, _) = document {
@@ -108,6 +118,8 @@ impl<'a> WordTally<'a> {
     }
 
     fn spill(&mut self, spill: &Buckets) -> Result<()> {
+        self.stream
+            .end_generation(self.table.iter().map(|(text, _)| text))?;
         let mut parts = vec![Vec::new(); WORD_BUCKETS];
         for (text, count) in self.table.iter() {
             let bucket = (hash(text) >> 32) as usize % WORD_BUCKETS;
