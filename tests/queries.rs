@@ -5,9 +5,11 @@ use cloze::config::{
     CountConfig, DocumentRule, QueryConfig, Score, TokenizeConfig, VocabularyConfig,
 };
 use cloze::pipeline::count::count;
+use cloze::pipeline::plot::plot;
 use cloze::pipeline::query::query;
 use cloze::pipeline::stage::StageOptions;
 use cloze::pipeline::vocabulary::vocabulary;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 fn counts(folder: &Path) -> PathBuf {
@@ -176,4 +178,33 @@ fn questions_that_make_no_sense_are_refused() {
         let error = query(&counts, &config, &StageOptions::new()).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{error}");
     }
+}
+
+#[test]
+fn a_ranking_is_drawn_with_the_size_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = counts(dir.path());
+    let config = VocabularyConfig {
+        size: 400,
+        ..VocabularyConfig::default()
+    };
+    let file = dir.path().join("ranking.svg");
+    plot(&config, &counts, &file, &StageOptions::new()).unwrap();
+    let svg = fs::read_to_string(&file).unwrap();
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    // Two panels of four lengths, each with a line and a dot, and four dots of the legend.
+    assert_eq!(svg.matches("<polyline").count(), 8);
+    assert_eq!(svg.matches("<circle").count(), 8 + 4);
+    assert!(svg.contains("2 words: 200"), "{svg}");
+    let again = dir.path().join("again.svg");
+    plot(&config, &counts, &again, &StageOptions::new()).unwrap();
+    assert_eq!(fs::read_to_string(&again).unwrap(), svg);
+    let error = plot(
+        &config,
+        &counts,
+        &dir.path().join("x.png"),
+        &StageOptions::new(),
+    );
+    assert_eq!(error.unwrap_err().exit_code(), 2);
 }

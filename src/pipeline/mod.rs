@@ -5,6 +5,7 @@ pub mod count;
 pub mod inspect;
 pub mod masks;
 pub mod merge;
+pub mod plot;
 pub mod preview;
 pub mod query;
 pub mod run;
