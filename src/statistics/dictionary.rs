@@ -111,30 +111,6 @@ pub struct TextCounts {
     texts: Vec<u8>,
     entries: Vec<Entry>,
     table: HashTable<Slot>,
-    /// The word of up to 8 bytes that was met last for each value of [`Front::index`],
-    /// with occurrences that its entry does not have yet. Four of five words of English
-    /// are found here, where the table and the entries do not fit in a core's cache.
-    fronts: Vec<Front>,
-}
-
-/// As many fronts as stay in the second cache beside all else: 96 KiB.
-const FRONTS: u32 = 12;
-
-#[derive(Debug, Clone, Default)]
-struct Front {
-    head: u64,
-    count: u64,
-    len: u32,
-    place: u32,
-}
-
-impl Front {
-    /// The upper bits of a product by an odd number with bits everywhere (2⁶⁴ / φ).
-    #[inline]
-    fn index(head: u64, len: u32) -> usize {
-        let mixed = (head ^ u64::from(len)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> (u64::BITS - FRONTS)) as usize
-    }
 }
 
 #[derive(Debug)]
@@ -180,42 +156,13 @@ impl TextCounts {
     /// Adds `count` occurrences of `text`; returns its place.
     #[inline]
     pub fn add(&mut self, text: &[u8], count: u64) -> u32 {
-        let (head, len) = (head(text), text.len() as u32);
-        if !(1..=8).contains(&len) {
-            return self.find_or_insert(text, head, count);
-        }
-        if self.fronts.is_empty() {
-            self.fronts.resize(1 << FRONTS, Front::default());
-        }
-        let index = Front::index(head, len);
-        let front = &mut self.fronts[index];
-        if front.head == head && front.len == len {
-            front.count += count;
-            return front.place;
-        }
-        let place = self.find_or_insert(text, head, 0);
-        let new = Front {
-            head,
-            count,
-            len,
-            place,
-        };
-        let old = std::mem::replace(&mut self.fronts[index], new);
-        if old.count > 0 {
-            self.entries[old.place as usize].count += old.count;
-        }
-        place
-    }
-
-    fn find_or_insert(&mut self, text: &[u8], head: u64, count: u64) -> u32 {
         let Self {
             texts,
             entries,
             table,
-            ..
         } = self;
         let hashed = hash(text);
-        let len = text.len() as u32;
+        let (head, len) = (head(text), text.len() as u32);
         let is_same = |slot: &Slot| {
             slot.head == head
                 && slot.len == len
@@ -252,12 +199,7 @@ impl TextCounts {
     }
 
     /// All distinct texts and their counts, by place.
-    pub fn iter(&mut self) -> impl Iterator<Item = (&[u8], u64)> {
-        for front in &mut self.fronts {
-            if front.count > 0 {
-                self.entries[front.place as usize].count += std::mem::take(&mut front.count);
-            }
-        }
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
         self.entries
             .iter()
             .map(|entry| (entry.text(&self.texts), entry.count))
@@ -278,7 +220,6 @@ impl TextCounts {
         self.texts.clear();
         self.entries.clear();
         self.table.clear();
-        self.fronts.clear();
     }
 
     /// Bytes of memory in use; growing, it may hold twice that.

@@ -234,13 +234,15 @@ fn sum_bucket(spill: &Buckets, bucket: usize, min_count: u64) -> Result<Sums> {
             rest = after;
         }
     }
-    let distinct = sums.len() as u64;
     let kept = sums
         .iter()
         .filter(|&(_, count)| count >= min_count)
         .map(|(text, count)| (String::from_utf8_lossy(text).into(), count))
         .collect();
-    Ok(Sums { kept, distinct })
+    Ok(Sums {
+        kept,
+        distinct: sums.len() as u64,
+    })
 }
 
 /// A record's text length and count, and the bytes after them.
