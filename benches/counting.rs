@@ -1,21 +1,29 @@
 //! Words per second of counting all lengths, from token documents in memory to
 //! n-grams handed over, on one thread and on two, in memory and with everything
-//! spilled; and of finding the units of a vocabulary. Every run asserts its answer.
+//! spilled; from text; through sorted runs; and of finding the units of a vocabulary.
+//! Every run asserts its answer.
 //!
 //! `cargo bench --bench counting`
 
-use cloze::base::boundaries::{Boundaries, BoundarySlice};
+use cloze::base::boundaries::Boundaries;
 use cloze::base::error::Result;
 use cloze::base::generator::{Generator, Key, Purpose};
 use cloze::base::size::ByteSize;
 use cloze::base::token::{SpecialTokens, TokenId, TokenSlice};
+use cloze::columnar::{CountsWriter, RunFile, RunWriter};
 use cloze::config::{CountConfig, Overlap, VocabularyConfig};
 use cloze::segment::Units;
 use cloze::statistics::ranking::rank;
+use cloze::statistics::tally::Totals;
 use cloze::statistics::trie::TrieBuilder;
-use cloze::statistics::{Corpus, CountSink, Counting, Counts, MaskingVocabulary, WordId};
-use cloze::tokenizer::{Tokenizer, WordTexts};
+use cloze::statistics::{
+    Corpus, CountSink, Counting, Counts, Document, Join, MaskingVocabulary, Run, RunSink, WordId,
+    WordSource,
+};
+use cloze::tokenizer::{Tokenizer, WordCutter, WordTexts};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::fs::File;
+use std::path::Path;
 
 /// Words of the bench's corpus, and in each of its documents.
 const WORDS: usize = 1 << 20;
@@ -44,17 +52,22 @@ fn zipf(draw: &mut Generator) -> TokenId {
 }
 
 impl Corpus for Documents {
-    fn pieces(&self) -> usize {
-        self.0.len()
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        (0..self.0.len()).map(Ok)
     }
 
-    fn visit(
-        &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn known_pieces(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
         let (tokens, word_start) = &self.0[piece];
-        each(TokenSlice::Wide(tokens), word_start.as_slice())
+        each(Document::Tokens(
+            TokenSlice::Wide(tokens),
+            word_start.as_slice(),
+        ))
     }
 }
 
@@ -154,7 +167,7 @@ fn counting(criterion: &mut Criterion) {
                 let counting = Counting {
                     threads,
                     memory,
-                    ..Counting::new(&config, &texts, scratch.path())
+                    ..Counting::new(&config, WordSource::Tokens(&texts), scratch.path())
                 };
                 let mut answer = Answer::default();
                 counting.run(&documents, &mut answer).expect("counts");
@@ -165,10 +178,156 @@ fn counting(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Documents as text, one word after the other.
+struct Texts(Vec<String>);
+
+impl Texts {
+    fn of(documents: &Documents) -> Self {
+        let text = |tokens: &[TokenId]| {
+            let words: Vec<String> = tokens.iter().map(|token| format!("word{token}")).collect();
+            words.join(" ")
+        };
+        Self(documents.0.iter().map(|(tokens, _)| text(tokens)).collect())
+    }
+}
+
+impl Corpus for Texts {
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        (0..self.0.len()).map(Ok)
+    }
+
+    fn known_pieces(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
+        each(Document::Text(&self.0[piece]))
+    }
+}
+
+/// Cut at Unicode's word boundaries, the words are those of the token documents.
+fn text(criterion: &mut Criterion) {
+    let documents = Documents::zipf();
+    let texts = Texts::of(&documents);
+    let config = CountConfig {
+        min_count: 10,
+        ..CountConfig::default()
+    };
+    let cutter = WordCutter::unicode(config.cased);
+    let expected = brute_force(&documents, config.min_count);
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let mut group = criterion.benchmark_group("counting text");
+    group
+        .throughput(Throughput::Elements(WORDS as u64))
+        .sample_size(10);
+    group.bench_function("1 thread", |bencher| {
+        bencher.iter(|| {
+            let source = WordSource::Text(&cutter, config.rules());
+            let mut answer = Answer::default();
+            Counting::new(&config, source, scratch.path())
+                .run(&texts, &mut answer)
+                .expect("counts");
+            assert_eq!(answer, expected);
+        });
+    });
+    group.finish();
+}
+
+/// Writes a run to two files in `folder`.
+struct RunFiles<'a> {
+    folder: &'a Path,
+    windows: RunWriter<File>,
+}
+
+impl RunSink for RunFiles<'_> {
+    fn begin(&mut self, counts: &Counts) -> Result<()> {
+        let out = File::create(self.folder.join("words.parquet")).expect("a file");
+        let mut words = CountsWriter::new(out, "bench", 1)?;
+        for (id, count) in (0..).zip(&counts.dictionary.counts) {
+            words.push(&[id], counts.dictionary.words.text(id), *count)?;
+        }
+        words.finish(&serde_json::json!({})).map(drop)
+    }
+
+    fn window(&mut self, window: &[u32], count: u64) -> Result<()> {
+        self.windows.push(window, count)
+    }
+}
+
+/// A part of the documents as a sorted run in `folder`.
+fn run(part: &Documents, texts: &WordTexts, config: &CountConfig, folder: &Path) -> (Run, Totals) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    let path = folder.join("windows.arrow");
+    let out = File::create(&path).expect("a file");
+    let mut files = RunFiles {
+        folder,
+        windows: RunWriter::new(out, "bench", 5).expect("a run"),
+    };
+    let counts = Counting::new(config, WordSource::Tokens(texts), folder)
+        .sorted_run(part, &mut files)
+        .expect("a run");
+    files.windows.finish().expect("a run");
+    let run = Run {
+        words: folder.join("words.parquet"),
+        windows: RunFile::open(&path, 5).expect("a run"),
+    };
+    (run, counts.totals)
+}
+
+/// To a sorted run on disk, and from the runs of four parts to n-grams.
+fn runs(criterion: &mut Criterion) {
+    let documents = Documents::zipf();
+    let config = CountConfig {
+        min_count: 10,
+        ..CountConfig::default()
+    };
+    let tokenizer = tokenizer();
+    let texts = WordTexts::new(&tokenizer, config.rules());
+    let expected = brute_force(&documents, config.min_count);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut group = criterion.benchmark_group("runs");
+    group
+        .throughput(Throughput::Elements(WORDS as u64))
+        .sample_size(10);
+    let whole = folder.path().join("whole");
+    group.bench_function("write one, 1 thread", |bencher| {
+        bencher.iter(|| {
+            let (_, totals) = run(&documents, &texts, &config, &whole);
+            assert_eq!(totals.windows[0], WORDS as u64);
+        });
+    });
+    let mut totals = Totals::default();
+    let parts: Vec<Run> = documents
+        .0
+        .chunks(documents.0.len() / 4)
+        .enumerate()
+        .map(|(number, part)| {
+            let folder = folder.path().join(number.to_string());
+            let (run, of_part) = run(&Documents(part.to_vec()), &texts, &config, &folder);
+            totals.add(&of_part);
+            run
+        })
+        .collect();
+    group.bench_function("join four, 1 thread", |bencher| {
+        bencher.iter(|| {
+            let mut answer = Answer::default();
+            let join = Join {
+                min_count: config.min_count,
+                ..Join::new(&parts, totals, 5, &|| Ok(()))
+            };
+            join.counts(&mut answer).expect("counts");
+            assert_eq!(answer, expected);
+        });
+    });
+    group.finish();
+}
+
 fn vocabulary(documents: &Documents, texts: &WordTexts, config: &CountConfig) -> MaskingVocabulary {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let mut kept = Kept::default();
-    let counts = Counting::new(config, texts, scratch.path())
+    let counts = Counting::new(config, WordSource::Tokens(texts), scratch.path())
         .run(documents, &mut kept)
         .expect("counts");
     kept.0.sort_by_key(|(words, _, _)| words.len());
@@ -222,5 +381,5 @@ fn segmentation(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, counting, segmentation);
+criterion_group!(benches, counting, text, runs, segmentation);
 criterion_main!(benches);

@@ -36,6 +36,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("arrow_schema", &["columnar/"]),
     ("parquet", &["columnar/"]),
     ("tokenizers", &["tokenizer/"]),
+    ("unicode_segmentation", &["tokenizer/"]),
     ("flate2", &["text/"]),
     ("bzip2", &["text/"]),
     ("liblzma", &["text/"]),

@@ -45,6 +45,7 @@ fn the_columns_of_every_file_are_listed() {
             "shards with units (Arrow IPC, up to 65536 entries)": schema::as_json(&schema::documents(false, true)),
             "shards with units (Arrow IPC, larger vocabularies)": schema::as_json(&schema::documents(true, true)),
             "n-gram counts (Parquet)": schema::as_json(&schema::counts()),
+            "sorted run of windows of up to 5 words (Arrow IPC)": schema::as_json(&schema::run(5)),
             "masking vocabulary (Parquet)": schema::as_json(&schema::vocabulary()),
         }),
     );

@@ -17,7 +17,7 @@ use arrow_schema::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows handed to the library at a time.
@@ -150,6 +150,17 @@ impl CountsFile {
         self.rows.note()
     }
 
+    /// Texts and counts one by one, for merging with those of other files.
+    pub fn into_texts(self) -> Result<Texts> {
+        Ok(Texts {
+            path: self.rows.path().to_owned(),
+            batches: Box::new(self.rows.batches()?),
+            texts: StringArray::new_null(0),
+            counts: UInt64Array::new_null(0),
+            next: 0,
+        })
+    }
+
     /// Hands words, text and count of every n-gram to `each`, in order.
     pub fn read(self, mut each: impl FnMut(&[u32], &str, u64) -> Result<()>) -> Result<()> {
         let path = self.rows.path().to_owned();
@@ -169,6 +180,47 @@ impl CountsFile {
             }
         }
         Ok(())
+    }
+}
+
+/// Walks over texts and counts of a file of n-gram counts.
+pub struct Texts {
+    path: PathBuf,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+    texts: StringArray,
+    counts: UInt64Array,
+    /// Row behind the one at hand.
+    next: usize,
+}
+
+impl Texts {
+    /// Goes on to the next row; `false` behind the last one.
+    pub fn advance(&mut self) -> Result<bool> {
+        while self.next == self.counts.len() {
+            let Some(batch) = self.batches.next().transpose()? else {
+                return Ok(false);
+            };
+            self.texts = column(&self.path, &batch, 1)?.as_string::<i32>().clone();
+            self.counts = column(&self.path, &batch, 2)?
+                .as_primitive::<UInt64Type>()
+                .clone();
+            if self.texts.null_count() + self.counts.null_count() > 0 {
+                return Err(broken(&self.path, "a missing value"));
+            }
+            self.next = 0;
+        }
+        self.next += 1;
+        Ok(true)
+    }
+
+    /// Text of the row at hand.
+    pub fn text(&self) -> &str {
+        self.texts.value(self.next - 1)
+    }
+
+    /// Count of the row at hand.
+    pub fn count(&self) -> u64 {
+        self.counts.value(self.next - 1)
     }
 }
 

@@ -52,6 +52,7 @@ impl<S: ByteSource> DocumentFile<S> {
     /// Reads the footer of `source`.
     pub fn open(source: S) -> Result<Self> {
         let place = source.path().display().to_string();
+        let (index, json) = open_index(&source)?;
         let damaged = |found: String| {
             Error::corrupt(
                 &place,
@@ -60,65 +61,36 @@ impl<S: ByteSource> DocumentFile<S> {
                 "it is cut short or damaged: write it again with the stage that made it",
             )
         };
-        let len = source.len();
-        if len < 18 {
-            return Err(damaged(format!("{len} bytes")));
-        }
-        let tail = source.read(len - 10, 10)?;
-        let tail: [u8; 10] = tail[..]
-            .try_into()
-            .map_err(|_| damaged("a short read".into()))?;
-        let footer_length = read_footer_length(tail).map_err(|e| damaged(e.to_string()))?;
-        let footer_start = (len - 10)
-            .checked_sub(footer_length as u64)
-            .ok_or_else(|| damaged(format!("a footer of {footer_length} bytes")))?;
-        let bytes = source.read(footer_start, footer_length)?;
-        let arrow = root_as_footer(&bytes).map_err(|e| damaged(format!("a broken footer: {e}")))?;
-        let json = arrow
-            .custom_metadata()
-            .into_iter()
-            .flatten()
-            .find(|pair| pair.key() == Some(KEY))
-            .and_then(|pair| pair.value())
-            .ok_or_else(|| damaged("no `cloze` in the footer's metadata".into()))?;
         let footer: Footer =
-            serde_json::from_str(json).map_err(|e| damaged(format!("a broken footer: {e}")))?;
-        if footer.format > FORMAT {
-            return Err(Error::mismatch(
-                &place,
-                format!("format version {}", footer.format),
-                format!("version {FORMAT} or older"),
-                "install a newer cloze, or write the file again with this one",
-            ));
-        }
-        let blocks: Vec<Block> = arrow
-            .recordBatches()
-            .into_iter()
-            .flatten()
-            .copied()
+            serde_json::from_str(&json).map_err(|e| damaged(format!("a broken footer: {e}")))?;
+        let places: Vec<(u64, u64)> = footer
+            .batches
+            .iter()
+            .map(|batch| (batch.offset, batch.length))
             .collect();
-        if !index_fits(&blocks, &footer.batches, footer_start) {
+        if !index_fits(&index.blocks, &places, index.footer_start) {
             return Err(damaged(
                 "a batch index that does not fit the batches".into(),
             ));
         }
-        let schema = arrow
-            .schema()
-            .ok_or_else(|| damaged("no schema".into()))
-            .and_then(|schema| {
-                try_fb_to_schema(schema).map_err(|e| damaged(format!("a broken schema: {e}")))
-            })?;
         let known = [(false, false), (true, false), (false, true), (true, true)]
             .iter()
-            .any(|&(wide, spans)| schema.fields() == schema::documents(wide, spans).fields());
+            .any(|&(wide, spans)| index.schema.fields() == schema::documents(wide, spans).fields());
         if !known {
-            return Err(damaged(format!("columns {}", schema::as_json(&schema))));
+            return Err(damaged(format!(
+                "columns {}",
+                schema::as_json(&index.schema)
+            )));
         }
         Ok(Self {
-            version: arrow.version(),
-            checked: blocks.iter().map(|_| AtomicBool::new(false)).collect(),
-            schema: Arc::new(schema),
-            blocks,
+            version: index.version,
+            checked: index
+                .blocks
+                .iter()
+                .map(|_| AtomicBool::new(false))
+                .collect(),
+            schema: index.schema,
+            blocks: index.blocks,
             footer,
             source,
         })
@@ -220,20 +192,99 @@ impl<S: ByteSource> DocumentFile<S> {
     }
 }
 
-/// Our index and Arrow's must say the same, and every byte range must be inside.
-fn index_fits(blocks: &[Block], batches: &[BatchRecord], end: u64) -> bool {
+/// What Arrow's footer says of a file.
+pub(super) struct Index {
+    pub(super) schema: SchemaRef,
+    pub(super) version: MetadataVersion,
+    pub(super) blocks: Vec<Block>,
+    /// Where the footer begins: no record batch reaches beyond it.
+    pub(super) footer_start: u64,
+}
+
+/// Reads Arrow's footer of `source`, and our own of the metadata key `cloze` as JSON
+/// of a format version that we know.
+pub(super) fn open_index(source: &impl ByteSource) -> Result<(Index, String)> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let place = source.path().display().to_string();
+    let damaged = |found: String| {
+        Error::corrupt(
+            &place,
+            found,
+            "an Arrow IPC file of cloze (with the key `cloze` in its footer)",
+            "it is cut short or damaged: write it again with the stage that made it",
+        )
+    };
+    let len = source.len();
+    if len < 18 {
+        return Err(damaged(format!("{len} bytes")));
+    }
+    let tail = source.read(len - 10, 10)?;
+    let tail: [u8; 10] = tail[..]
+        .try_into()
+        .map_err(|_| damaged("a short read".into()))?;
+    let footer_length = read_footer_length(tail).map_err(|e| damaged(e.to_string()))?;
+    let footer_start = (len - 10)
+        .checked_sub(footer_length as u64)
+        .ok_or_else(|| damaged(format!("a footer of {footer_length} bytes")))?;
+    let bytes = source.read(footer_start, footer_length)?;
+    let arrow = root_as_footer(&bytes).map_err(|e| damaged(format!("a broken footer: {e}")))?;
+    let json = arrow
+        .custom_metadata()
+        .into_iter()
+        .flatten()
+        .find(|pair| pair.key() == Some(KEY))
+        .and_then(|pair| pair.value())
+        .ok_or_else(|| damaged("no `cloze` in the footer's metadata".into()))?;
+    let Version { format } =
+        serde_json::from_str(json).map_err(|e| damaged(format!("a broken footer: {e}")))?;
+    if format > FORMAT {
+        return Err(Error::mismatch(
+            &place,
+            format!("format version {format}"),
+            format!("version {FORMAT} or older"),
+            "install a newer cloze, or write the file again with this one",
+        ));
+    }
+    let schema = arrow
+        .schema()
+        .ok_or_else(|| damaged("no schema".into()))
+        .and_then(|schema| {
+            try_fb_to_schema(schema).map_err(|e| damaged(format!("a broken schema: {e}")))
+        })?;
+    let index = Index {
+        schema: Arc::new(schema),
+        version: arrow.version(),
+        blocks: arrow
+            .recordBatches()
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect(),
+        footer_start,
+    };
+    Ok((index, json.to_owned()))
+}
+
+/// Our index (offset and length of each batch) and Arrow's must say the same, and
+/// every byte range must be inside.
+pub(super) fn index_fits(blocks: &[Block], batches: &[(u64, u64)], end: u64) -> bool {
     blocks.len() == batches.len()
-        && blocks.iter().zip(batches).all(|(block, batch)| {
-            u64::try_from(block.offset()).ok() == Some(batch.offset)
-                && i64::from(block.metaDataLength())
-                    .checked_add(block.bodyLength())
-                    .and_then(|length| u64::try_from(length).ok())
-                    == Some(batch.length)
-                && batch
-                    .offset
-                    .checked_add(batch.length)
-                    .is_some_and(|batch_end| batch_end <= end)
-        })
+        && blocks
+            .iter()
+            .zip(batches)
+            .all(|(block, &(offset, length))| {
+                u64::try_from(block.offset()).ok() == Some(offset)
+                    && i64::from(block.metaDataLength())
+                        .checked_add(block.bodyLength())
+                        .and_then(|length| u64::try_from(length).ok())
+                        == Some(length)
+                    && offset
+                        .checked_add(length)
+                        .is_some_and(|batch_end| batch_end <= end)
+            })
 }
 
 #[cfg(test)]

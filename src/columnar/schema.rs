@@ -43,6 +43,14 @@ pub fn counts() -> Schema {
     ])
 }
 
+/// The schema of a sorted run of windows of up to `length` words.
+pub fn run(length: usize) -> Schema {
+    let word = |place| Field::new(format!("word_{place}"), DataType::UInt32, false);
+    let mut fields: Vec<Field> = (1..=length).map(word).collect();
+    fields.push(Field::new("count", DataType::UInt64, false));
+    Schema::new(fields)
+}
+
 /// The schema of a masking vocabulary.
 pub fn vocabulary() -> Schema {
     Schema::new(vec![

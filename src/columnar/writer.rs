@@ -53,10 +53,7 @@ impl<W: Write> DocumentWriter<W> {
     pub fn new(out: W, place: impl Into<String>, layout: Layout) -> Result<Self> {
         let place = place.into();
         let schema = Arc::new(schema::documents(layout.wide, layout.spans));
-        let options = IpcWriteOptions::default()
-            .try_with_compression(Some(CompressionType::ZSTD))
-            .and_then(|options| options.try_with_compression_level(Some(ZSTD_LEVEL)))
-            .map_err(|error| written(&place, error))?;
+        let options = zstd_options().map_err(|error| written(&place, error))?;
         let file = FileWriter::try_new_with_options(Tally::new(out), &schema, options)
             .map_err(|error| written(&place, error))?;
         Ok(Self {
@@ -153,7 +150,7 @@ impl<W: Write> DocumentWriter<W> {
             .file
             .into_inner()
             .map_err(|error| written(&self.place, error))?;
-        Ok((tally.out, footer))
+        Ok((tally.into_inner(), footer))
     }
 
     fn pending_tokens(&self) -> usize {
@@ -218,7 +215,15 @@ fn bits(plane: &Boundaries, len: usize) -> ArrayRef {
     Arc::new(BooleanArray::new(BooleanBuffer::new(buffer, 0, len), None))
 }
 
-fn written(place: &str, error: ArrowError) -> Error {
+/// zstd for every buffer.
+pub(super) fn zstd_options() -> Result<IpcWriteOptions, ArrowError> {
+    IpcWriteOptions::default()
+        .try_with_compression(Some(CompressionType::ZSTD))
+        .and_then(|options| options.try_with_compression_level(Some(ZSTD_LEVEL)))
+}
+
+/// A failure while `place` is written.
+pub(super) fn written(place: &str, error: ArrowError) -> Error {
     match error {
         ArrowError::IoError(_, source) => Error::io("write", place, source),
         other => Error::library(format!("writing {place}"), other),
@@ -226,14 +231,15 @@ fn written(place: &str, error: ArrowError) -> Error {
 }
 
 /// Counts and hashes what goes through.
-struct Tally<W> {
+pub(super) struct Tally<W> {
     out: W,
     bytes: u64,
     hasher: Hasher,
 }
 
 impl<W> Tally<W> {
-    fn new(out: W) -> Self {
+    /// Nothing written to `out` yet.
+    pub(super) fn new(out: W) -> Self {
         Self {
             out,
             bytes: 0,
@@ -242,14 +248,19 @@ impl<W> Tally<W> {
     }
 
     /// Begins a record batch: its offset.
-    fn begin(&mut self) -> u64 {
+    pub(super) fn begin(&mut self) -> u64 {
         self.hasher = Hasher::new();
         self.bytes
     }
 
     /// Ends it: the offset behind it and its hash.
-    fn end(&self) -> (u64, u64) {
+    pub(super) fn end(&self) -> (u64, u64) {
         (self.bytes, self.hasher.digest64())
+    }
+
+    /// Hands the sink back.
+    pub(super) fn into_inner(self) -> W {
+        self.out
     }
 }
 

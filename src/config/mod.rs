@@ -27,4 +27,4 @@ pub use rows::{RowLayout, RowsConfig};
 pub use shard::{Overlap, ShardConfig};
 pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig};
 pub use train::TrainConfig;
-pub use vocabulary::{Score, VocabularyConfig};
+pub use vocabulary::{QueryConfig, Score, VocabularyConfig};

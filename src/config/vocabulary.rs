@@ -87,3 +87,72 @@ impl VocabularyConfig {
         Ok(())
     }
 }
+
+/// Questions to n-gram counts and masking vocabularies: keys of `cloze inspect`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// N-grams to look up: count, probability, rank, and the score of every
+    /// segmentation.
+    pub ngram: Vec<String>,
+    /// Show this many of the best n-grams of a length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top: Option<u64>,
+    /// Show n-grams drawn at random from around this rank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<u64>,
+    /// How many are drawn with --near.
+    pub sample: u64,
+    /// Words in the n-grams of --top and --near.
+    pub length: u32,
+    /// How counts are ranked; a masking vocabulary has its own score.
+    pub score: Score,
+    /// Another masking vocabulary: how much of it is shared, at several sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare: Option<PathBuf>,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            ngram: Vec::new(),
+            top: None,
+            near: None,
+            sample: 20,
+            length: 2,
+            score: Score::Pmi,
+            compare: None,
+        }
+    }
+}
+
+impl QueryConfig {
+    /// Whether anything is asked.
+    pub fn asks(&self) -> bool {
+        !self.ngram.is_empty()
+            || self.top.is_some()
+            || self.near.is_some()
+            || self.compare.is_some()
+    }
+
+    /// Refuses what cannot work.
+    pub fn check(&self) -> Result<()> {
+        if !(2..=5).contains(&self.length) {
+            return Err(Error::usage(
+                "--length",
+                self.length.to_string(),
+                "2 to 5",
+                "single words have no score",
+            ));
+        }
+        if self.near == Some(0) {
+            return Err(Error::usage(
+                "--near",
+                "0",
+                "a rank from 1",
+                "1 is the best n-gram",
+            ));
+        }
+        Ok(())
+    }
+}

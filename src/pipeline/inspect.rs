@@ -27,7 +27,8 @@ pub fn inspect(path: &Path) -> Result<String> {
     let _ = describe(&artefact, &mut out);
     match artefact.kind() {
         ArtefactKind::Tokens | ArtefactKind::Shards => sample_documents(&artefact, &mut out)?,
-        ArtefactKind::Counts => sample_counts(&artefact, &mut out)?,
+        // A run's words are a file of counts.
+        ArtefactKind::Runs | ArtefactKind::Counts => sample_counts(&artefact, &mut out)?,
         ArtefactKind::Vocabulary => sample_vocabulary(&artefact, &mut out)?,
         ArtefactKind::Run => {}
     }
@@ -196,7 +197,7 @@ fn sample_counts(artefact: &Artefact, out: &mut String) -> Result<()> {
             .to_string_lossy()
             .into_owned();
         let mut most: Vec<(u64, String)> = Vec::new();
-        if record.rows == 0 {
+        if record.rows == 0 || !name.ends_with(".parquet") {
             continue;
         }
         CountsFile::open(&path)?.read(|_, text, count| {

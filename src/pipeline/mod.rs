@@ -4,11 +4,16 @@
 pub mod count;
 pub mod inspect;
 pub mod masks;
+pub mod merge;
+pub mod plot;
 pub mod preview;
+pub mod query;
 pub mod run;
+pub mod runs;
 pub mod shard;
 pub mod stage;
 pub mod summary;
+mod text_words;
 pub mod tokenize;
 pub mod train;
 pub mod units;

@@ -4,7 +4,7 @@
 use crate::base::error::{Error, Result};
 use crate::columnar::counts::CountsFile;
 use crate::columnar::vocabulary::VocabularyFile;
-use crate::columnar::{DocumentFile, Projection};
+use crate::columnar::{DocumentFile, Projection, RunFile};
 use crate::storage::source::hash_file;
 use crate::storage::{Artefact, ArtefactKind, ByteSource, FileRecord, FileSource};
 use crate::tokenizer::read_written;
@@ -38,6 +38,8 @@ pub fn verify(path: &Path) -> Result<Verified> {
             ArtefactKind::Tokens | ArtefactKind::Shards => {
                 check_documents(&artefact, &file, record)?
             }
+            ArtefactKind::Runs if is_words(&file) => check_counts(&file, record)?,
+            ArtefactKind::Runs => check_run(&artefact, &file, record)?,
             ArtefactKind::Counts => check_counts(&file, record)?,
             ArtefactKind::Vocabulary => check_vocabulary(&file, record)?,
             ArtefactKind::Run => 0,
@@ -155,6 +157,38 @@ fn check_counts(file: &Path, record: &FileRecord) -> Result<u64> {
         rows += 1;
         Ok(())
     })?;
+    check_rows(file, record, rows)
+}
+
+/// Whether a file of a run holds its words.
+fn is_words(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == "parquet")
+}
+
+/// Windows must ascend, so that runs can be merged.
+fn check_run(artefact: &Artefact, file: &Path, record: &FileRecord) -> Result<u64> {
+    let length = artefact.manifests[0].configuration["max_length"].as_u64();
+    let run = RunFile::open(file, length.unwrap_or_default() as usize)?;
+    let mut before: Vec<u32> = Vec::new();
+    let mut rows = 0;
+    for index in 0..run.batches().len() {
+        let windows = run.batch(index)?;
+        for row in 0..windows.len() {
+            let window = (0..windows.length()).map(|place| windows.column(place)[row]);
+            let window: Vec<u32> = window.collect();
+            if rows > 0 && before >= window {
+                return Err(Error::corrupt(
+                    format!("{}, row {rows}", file.display()),
+                    format!("the window {window:?} after {before:?}"),
+                    "windows in order, each once",
+                    "count this part again",
+                ));
+            }
+            before = window;
+            rows += 1;
+        }
+    }
     check_rows(file, record, rows)
 }
 

@@ -157,18 +157,7 @@ fn ranked(
     frame: &mut Frame,
     options: &StageOptions,
 ) -> Result<MaskingVocabulary> {
-    let files = open_counts(counts)?;
-    let Some((_, note)) = files.first() else {
-        return Err(Error::corrupt(
-            counts.path.display().to_string(),
-            "no files",
-            "n-gram counts",
-            "count again",
-        ));
-    };
-    let note = note.clone();
-    check_memory(&files, config, options)?;
-    let trie = load(files, &note, options)?;
+    let (trie, note) = load(counts, config.size, options)?;
     let (mut vocabulary, report) = rank(&trie, config);
     for taken in report {
         let lowest = taken.lowest.map_or(String::new(), |score| {
@@ -243,7 +232,7 @@ fn open_counts(counts: &Artefact) -> Result<Vec<(CountsFile, CountsNote)>> {
 
 fn check_memory(
     files: &[(CountsFile, CountsNote)],
-    config: &VocabularyConfig,
+    size: u64,
     options: &StageOptions,
 ) -> Result<()> {
     let rows: u64 = files.iter().map(|(file, _)| file.rows()).sum();
@@ -254,10 +243,8 @@ fn check_memory(
     // Words twice more for their texts; ranking holds a score and a row for each
     // n-gram of one length, and F for all; what is taken has a text of its own.
     let widest = (2..=5).map(of_length).max().unwrap_or(0);
-    let need = BYTES_PER_NGRAM * (rows + 2 * of_length(1))
-        + 12 * widest
-        + 8 * rows
-        + 64 * config.size.min(rows);
+    let need =
+        BYTES_PER_NGRAM * (rows + 2 * of_length(1)) + 12 * widest + 8 * rows + 64 * size.min(rows);
     if need <= options.memory.0 {
         return Ok(());
     }
@@ -269,11 +256,23 @@ fn check_memory(
     ))
 }
 
-fn load(
-    files: Vec<(CountsFile, CountsNote)>,
-    note: &CountsNote,
+/// Reads counts into memory, if it is enough for them and for a vocabulary of `size`.
+pub(super) fn load(
+    counts: &Artefact,
+    size: u64,
     options: &StageOptions,
-) -> Result<Trie> {
+) -> Result<(Trie, CountsNote)> {
+    let files = open_counts(counts)?;
+    let Some((_, note)) = files.first() else {
+        return Err(Error::corrupt(
+            counts.path.display().to_string(),
+            "no files",
+            "n-gram counts",
+            "count again",
+        ));
+    };
+    let note = note.clone();
+    check_memory(&files, size, options)?;
     let rows: u64 = files.iter().map(|(file, _)| file.rows()).sum();
     let meter = options.progress.meter(STAGE, "n-grams", Some(rows));
     let mut trie = TrieBuilder::new(&note.windows);
@@ -284,7 +283,7 @@ fn load(
         meter.add(rows);
     }
     meter.finish(&format!("{rows} n-grams read"));
-    Ok(trie.finish())
+    Ok((trie.finish(), note))
 }
 
 fn imported(
@@ -349,7 +348,7 @@ fn coverage(
     let (mut covered, mut all) = (0, 0);
     parallel::ordered(
         options.threads,
-        (0..files.pieces()).map(Ok),
+        files.pieces(),
         || {
             let mut segmenter = units.segmenter();
             let mut spans = crate::base::boundaries::Boundaries::new();

@@ -6,35 +6,39 @@
 //! bytes a word before compression (80 000 words), and none while the windows fit in
 //! half of the memory.
 
-use crate::base::boundaries::BoundarySlice;
 use crate::base::error::Result;
-use crate::base::part::Part;
 use crate::base::size::ByteSize;
-use crate::base::token::TokenSlice;
 use crate::config::{CountConfig, Unit};
 use crate::parallel;
 use crate::progress::{Progress, short};
 use crate::statistics::dictionary::{Dictionary, WordId};
-use crate::statistics::groups::{Rows, count_bucket, count_large_bucket};
+use crate::statistics::groups::{Groups, Rows, count_sorted, each_of_large_bucket, sorted_bucket};
 use crate::statistics::plan::{Plan, RANGE_WORDS, ranges};
+use crate::statistics::stream::{Codes, WordStream};
 use crate::statistics::tally::{MAX_LENGTH, Totals, WORD_BUCKETS, WordTally, kept_words};
 use crate::statistics::windows::{Scatter, Shape, Window};
-use crate::statistics::words::{BARRIER, SKIPPED, WordCodes};
+use crate::statistics::words::{BARRIER, Document, WordSource, codes_alone};
 use crate::storage::Buckets;
-use crate::tokenizer::WordTexts;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Token documents in pieces that threads take one by one; gone over twice.
+/// Documents in pieces that threads take one by one.
 pub trait Corpus: Sync {
-    /// Number of pieces.
-    fn pieces(&self) -> usize;
+    /// What a thread takes.
+    type Piece: Send;
 
-    /// Hands tokens and word starts of every document of a piece to `each`.
+    /// All pieces, drawn one after the other.
+    fn pieces(&self) -> impl Iterator<Item = Result<Self::Piece>> + Send;
+
+    /// How many there are, where that is known.
+    fn known_pieces(&self) -> Option<u64>;
+
+    /// Hands every document of a piece to `each`.
     fn visit(
         &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
+        piece: Self::Piece,
+        each: &mut dyn FnMut(Document<'_>) -> Result<()>,
     ) -> Result<()>;
 }
 
@@ -45,6 +49,16 @@ pub trait CountSink {
 
     /// Takes one n-gram, its words joined by one space, and its count.
     fn ngram(&mut self, words: &[WordId], text: &str, count: u64) -> Result<()>;
+}
+
+/// What takes a sorted run.
+pub trait RunSink {
+    /// Takes the words, all of them, before any window.
+    fn begin(&mut self, counts: &Counts) -> Result<()>;
+
+    /// Takes a window of two words or more and how often it occurs: ids plus one, 0
+    /// where it has ended. They come in ascending order, each once.
+    fn window(&mut self, window: &[u32], count: u64) -> Result<()>;
 }
 
 /// What is known before n-grams are handed over.
@@ -64,10 +78,8 @@ pub struct Counts {
 pub struct Counting<'a> {
     /// Thresholds and rules.
     pub config: &'a CountConfig,
-    /// Texts of words under these rules.
-    pub texts: &'a WordTexts,
-    /// Which key ranges are counted: those whose number belongs to the part.
-    pub part: Part,
+    /// What makes words under these rules.
+    pub source: WordSource<'a>,
     /// Bound on memory, scratch buckets included.
     pub memory: ByteSize,
     /// Where scratch goes.
@@ -82,13 +94,15 @@ pub struct Counting<'a> {
 
 const STAGE: &str = "count";
 
+/// Words that are looked at together, at least: few enough for the first cache.
+const RUN: usize = 1 << 11;
+
 impl<'a> Counting<'a> {
     /// A count of everything with key ranges of the usual size.
-    pub fn new(config: &'a CountConfig, texts: &'a WordTexts, scratch: &'a Path) -> Self {
+    pub fn new(config: &'a CountConfig, source: WordSource<'a>, scratch: &'a Path) -> Self {
         Self {
             config,
-            texts,
-            part: Part::WHOLE,
+            source,
             memory: ByteSize::mib(4096),
             scratch,
             threads: 1,
@@ -97,38 +111,67 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Counts `corpus`, hands the n-grams of this part to `sink`, and returns totals
-    /// and dictionary.
+    /// Counts `corpus`, hands its n-grams to `sink`, and returns totals and dictionary.
     pub fn run(&self, corpus: &impl Corpus, sink: &mut impl CountSink) -> Result<Counts> {
-        let counts = self.words(corpus)?;
-        self.progress.note(STAGE, &self.describe(&counts));
-        let shape = Shape::new(
-            self.config.max_length as usize,
-            counts.dictionary.words.len(),
-        );
+        let (counts, stream) = self.words(corpus, self.config.min_count)?;
+        let shape = self.shape(&counts);
         if shape.is_packed() {
-            self.windows::<u128>(corpus, &counts, shape, sink)?;
+            self.count_windows::<u128>(&stream, &counts, shape, sink)?;
         } else {
-            self.windows::<[u32; MAX_LENGTH]>(corpus, &counts, shape, sink)?;
+            self.count_windows::<[u32; MAX_LENGTH]>(&stream, &counts, shape, sink)?;
         }
         Ok(counts)
     }
 
+    /// Counts the windows of `corpus`, nothing left out, and hands them to `sink` in
+    /// order: a sorted run, to be joined with those of other parts.
+    pub fn sorted_run(&self, corpus: &impl Corpus, sink: &mut impl RunSink) -> Result<Counts> {
+        let (counts, stream) = self.words(corpus, 1)?;
+        let shape = self.shape(&counts);
+        if shape.is_packed() {
+            self.keep_windows::<u128>(&stream, &counts, shape, sink)?;
+        } else {
+            self.keep_windows::<[u32; MAX_LENGTH]>(&stream, &counts, shape, sink)?;
+        }
+        Ok(counts)
+    }
+
+    fn shape(&self, counts: &Counts) -> Shape {
+        let length = self.config.max_length as usize;
+        Shape::new(length, counts.dictionary.words.len())
+    }
+
     /// The first pass.
-    fn words(&self, corpus: &impl Corpus) -> Result<Counts> {
-        let spill = Buckets::new(self.scratch, WORD_BUCKETS, ByteSize(self.memory.0 / 4))?;
-        let share = self.memory.bytes() / 4 / self.threads;
+    fn words(&self, corpus: &impl Corpus, min_count: u64) -> Result<(Counts, WordStream)> {
+        let quarter = ByteSize(self.memory.0 / 4);
+        let spill = Buckets::new(self.scratch, WORD_BUCKETS, quarter)?;
+        let stream = WordStream::new(self.scratch, self.threads, quarter)?;
+        let share = quarter.bytes() / self.threads;
         let tallies = Pool::default();
-        self.pass(corpus, "words", |piece| {
-            let mut tally = tallies
-                .take()
-                .unwrap_or_else(|| WordTally::new(self.texts, share));
-            corpus.visit(piece, &mut |tokens, word_start| {
-                tally.document(tokens, word_start, &spill)
-            })?;
-            tallies.put(tally);
-            Ok(())
-        })?;
+        let meter = self
+            .progress
+            .meter(STAGE, "pieces of text", corpus.known_pieces());
+        let mut pieces = 0;
+        parallel::ordered(
+            self.threads,
+            corpus.pieces(),
+            || {
+                |piece| {
+                    let mut tally = tallies
+                        .take()
+                        .unwrap_or_else(|| WordTally::new(self.source, &stream, share));
+                    corpus.visit(piece, &mut |document| tally.document(document, &spill))?;
+                    tallies.put(tally);
+                    Ok(())
+                }
+            },
+            |()| {
+                meter.add(1);
+                pieces += 1;
+                Ok(())
+            },
+        )?;
+        meter.finish(&format!("words of {pieces} pieces of text"));
         let mut totals = Totals::default();
         for tally in tallies.into_all() {
             totals.add(&tally.finish(&spill)?);
@@ -136,20 +179,23 @@ impl<'a> Counting<'a> {
         totals.windows[self.config.max_length as usize..].fill(0);
         let (dictionary, distinct_words) = kept_words(
             &spill,
-            self.config.min_count,
+            min_count,
             ByteSize(self.memory.0 / 2),
             self.config.unit,
             self.threads,
         )?;
-        Ok(Counts {
+        let counts = Counts {
             ranges: ranges(totals.windows[0], self.range_words),
             totals,
             distinct_words,
             dictionary,
-        })
+        };
+        let text = self.describe(&counts, min_count);
+        self.progress.note(STAGE, &text);
+        Ok((counts, stream))
     }
 
-    fn describe(&self, counts: &Counts) -> String {
+    fn describe(&self, counts: &Counts, min_count: u64) -> String {
         let unit = match self.config.unit {
             Unit::Word => "words",
             Unit::Token => "tokens",
@@ -159,28 +205,29 @@ impl<'a> Counting<'a> {
             short(counts.totals.windows[0] as f64),
             counts.dictionary.words.len(),
             counts.distinct_words,
-            self.config.min_count
+            min_count
         )
     }
 
-    /// The second pass, and what comes of it.
+    /// The second pass, over the words: all windows in buckets, and how they are
+    /// divided.
     fn windows<W: Window>(
         &self,
-        corpus: &impl Corpus,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
-        sink: &mut impl CountSink,
-    ) -> Result<()> {
+        min_count: u64,
+    ) -> Result<(Plan, Buckets)> {
         let words = &counts.dictionary.words;
-        // What the dictionary and the open output files take is not there any more.
-        let taken = words.memory() + 12 * words.len() + 4 * self.texts.vocabulary_size();
+        // What the dictionary takes is not there any more: its own memory, its codes by
+        // token, and what the plan knows of each word.
+        let taken = words.memory() + 18 * words.len() + 4 * self.source.vocabulary_size();
         let memory = ByteSize(self.memory.0.saturating_sub(taken as u64));
         let plan = Plan::new(
             &counts.dictionary.counts,
             counts.ranges,
-            self.part,
             shape,
-            self.config.min_count,
+            min_count,
             memory,
             self.threads,
         );
@@ -188,68 +235,165 @@ impl<'a> Counting<'a> {
             self.progress.note(
                 STAGE,
                 &format!(
-                    "windows take up to {} of scratch in {}",
+                    "windows take up to {} of scratch in {}, words took {}",
                     plan.scratch,
-                    self.scratch.display()
+                    self.scratch.display(),
+                    stream.spilled()
                 ),
             );
         }
         let buckets = Buckets::new(self.scratch, plan.buckets(), plan.bucket_memory)?;
-        if shape.length > 1 && !plan.ranges.is_empty() {
-            self.scatter::<W>(corpus, counts, shape, &plan, &buckets)?;
+        if shape.length > 1 {
+            self.scatter::<W>(stream, counts, shape, &plan, &buckets)?;
         }
-        self.gather::<W>(counts, shape, &plan, &buckets, sink)
+        Ok((plan, buckets))
     }
 
     fn scatter<W: Window>(
         &self,
-        corpus: &impl Corpus,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
         plan: &Plan,
         buckets: &Buckets,
     ) -> Result<()> {
-        let words = (self.texts, &counts.dictionary.words);
-        let codes = WordCodes::new(words.0, words.1);
+        let words = &counts.dictionary.words;
+        let alone = codes_alone(self.source, words);
         let scatters = Pool::default();
-        self.pass(corpus, "windows", |piece| {
-            let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
-                let scatter = Scatter::new(shape, &plan.bucket_of, buckets, plan.piece);
-                (scatter, Vec::new())
-            });
-            corpus.visit(piece, &mut |tokens, word_start| {
-                ids.clear();
-                codes.each(words, tokens, word_start, |code, _| {
-                    if code != SKIPPED {
-                        ids.push(code);
-                    }
-                });
-                // One barrier at the end lets documents follow each other.
-                ids.push(BARRIER);
-                scatter.document::<W>(&ids)
-            })?;
-            scatters.put((scatter, ids));
-            Ok(())
-        })?;
+        let meter = self
+            .progress
+            .meter(STAGE, "windows", Some(counts.totals.windows[0]));
+        parallel::ordered(
+            self.threads,
+            stream.pieces(&alone, words),
+            || {
+                |codes: Codes| {
+                    let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
+                        let scatter = Scatter::new(shape, plan, buckets);
+                        (scatter, Vec::with_capacity(RUN))
+                    });
+                    let mut emitted = 0;
+                    codes.each(|id| {
+                        ids.push(id);
+                        if id == BARRIER && ids.len() >= RUN {
+                            emitted += ids.len() as u64;
+                            scatter.document::<W>(&ids)?;
+                            ids.clear();
+                        }
+                        Ok(())
+                    })?;
+                    emitted += ids.len() as u64;
+                    scatter.document::<W>(&ids)?;
+                    ids.clear();
+                    scatters.put((scatter, ids));
+                    Ok(emitted)
+                }
+            },
+            |emitted| {
+                meter.add(emitted);
+                Ok(())
+            },
+        )?;
+        meter.finish("windows of all words");
         for (scatter, _) in scatters.into_all() {
             scatter.finish()?;
         }
         Ok(())
     }
 
-    fn gather<W: Window>(
+    /// Both passes, to n-grams.
+    fn count_windows<W: Window>(
         &self,
+        stream: &WordStream,
         counts: &Counts,
         shape: Shape,
-        plan: &Plan,
-        buckets: &Buckets,
         sink: &mut impl CountSink,
     ) -> Result<()> {
         let min_count = self.config.min_count;
+        let (plan, buckets) = self.windows::<W>(stream, counts, shape, min_count)?;
+        let own: Vec<(u32, Range<WordId>)> = (0..).zip(plan.ranges.iter().cloned()).collect();
+        let mut output = Output::new(counts, &own, sink);
+        self.gather(
+            &plan,
+            &buckets,
+            shape,
+            |windows: Vec<W>| count_sorted(&windows, shape, min_count),
+            |bucket, rows: Option<Rows>| {
+                output.reach(bucket / plan.buckets_per_range)?;
+                let mut each = |words: &[WordId], count| output.ngram(words, count);
+                if let Some(rows) = rows {
+                    return rows
+                        .iter()
+                        .try_for_each(|(words, count)| each(words, count));
+                }
+                let mut groups = Groups::new(shape, min_count);
+                self.each_of_large(&plan, &buckets, bucket, shape, &mut |window: W, count| {
+                    groups.push(window, count, &mut each)
+                })?;
+                groups.finish(&mut each)
+            },
+        )
+    }
+
+    /// Both passes, to a sorted run.
+    fn keep_windows<W: Window>(
+        &self,
+        stream: &WordStream,
+        counts: &Counts,
+        shape: Shape,
+        sink: &mut impl RunSink,
+    ) -> Result<()> {
+        let (plan, buckets) = self.windows::<W>(stream, counts, shape, 1)?;
+        sink.begin(counts)?;
+        let mut values = [0; MAX_LENGTH];
+        let mut hand = |window: W, count| {
+            for (place, value) in values[..shape.length].iter_mut().enumerate() {
+                *value = window.word(place, shape).map_or(0, |word| word + 1);
+            }
+            sink.window(&values[..shape.length], count)
+        };
+        self.gather(
+            &plan,
+            &buckets,
+            shape,
+            |windows: Vec<W>| Ok(windows),
+            |bucket, windows: Option<Vec<W>>| {
+                if let Some(windows) = windows {
+                    return windows
+                        .chunk_by(|a, b| a == b)
+                        .try_for_each(|equal| hand(equal[0], equal.len() as u64));
+                }
+                let mut open: Option<(W, u64)> = None;
+                self.each_of_large(&plan, &buckets, bucket, shape, &mut |window, count| {
+                    match &mut open {
+                        Some((last, sum)) if *last == window => *sum += count,
+                        open => {
+                            if let Some((last, sum)) = open.replace((window, count)) {
+                                hand(last, sum)?;
+                            }
+                        }
+                    }
+                    Ok(())
+                })?;
+                open.map_or(Ok(()), |(last, sum)| hand(last, sum))
+            },
+        )
+    }
+
+    /// Runs the sorted windows of every bucket through `work` on all threads, and hands
+    /// what comes of it to `each` in order; `None` stands for a bucket that is too
+    /// large to be sorted in memory.
+    fn gather<W: Window, T: Send>(
+        &self,
+        plan: &Plan,
+        buckets: &Buckets,
+        shape: Shape,
+        work: impl Fn(Vec<W>) -> Result<T> + Sync,
+        mut each: impl FnMut(usize, Option<T>) -> Result<()>,
+    ) -> Result<()> {
         let meter = self
             .progress
             .meter(STAGE, "buckets", Some(buckets.buckets() as u64));
-        let mut output = Output::new(counts, plan, sink);
         parallel::ordered(
             self.threads,
             (0..buckets.buckets()).map(Ok),
@@ -259,67 +403,37 @@ impl<'a> Counting<'a> {
                     if windows > plan.most_windows {
                         return Ok((bucket, None));
                     }
-                    count_bucket::<W>(buckets, bucket, shape, min_count)
-                        .map(|rows| (bucket, Some(rows)))
+                    let sorted = sorted_bucket::<W>(buckets, bucket, shape)?;
+                    work(sorted).map(|done| (bucket, Some(done)))
                 }
             },
-            |(bucket, rows): (usize, Option<Rows>)| {
-                output.reach(bucket)?;
+            |(bucket, done)| {
                 meter.add(1);
-                match rows {
-                    Some(rows) => rows
-                        .iter()
-                        .try_for_each(|(words, count)| output.ngram(words, count)),
-                    None => count_large_bucket::<W>(
-                        buckets,
-                        bucket,
-                        shape,
-                        min_count,
-                        plan.run_memory,
-                        self.scratch,
-                        &mut |words, count| output.ngram(words, count),
-                    ),
-                }
+                each(bucket, done)
             },
         )?;
-        meter.finish(&format!(
-            "{} n-grams of {} key ranges",
-            output.ngrams,
-            plan.ranges.len()
-        ));
+        meter.finish(&format!("{} buckets counted", buckets.buckets()));
         Ok(())
     }
 
-    /// Goes over the corpus once on all threads.
-    fn pass(
+    fn each_of_large<W: Window>(
         &self,
-        corpus: &impl Corpus,
-        unit: &'static str,
-        work: impl Fn(usize) -> Result<()> + Sync,
+        plan: &Plan,
+        buckets: &Buckets,
+        bucket: usize,
+        shape: Shape,
+        each: &mut impl FnMut(W, u64) -> Result<()>,
     ) -> Result<()> {
-        let pieces = corpus.pieces();
-        let meter = self
-            .progress
-            .meter(STAGE, "record batches", Some(pieces as u64));
-        parallel::ordered(
-            self.threads,
-            (0..pieces).map(Ok),
-            || &work,
-            |()| {
-                meter.add(1);
-                Ok(())
-            },
-        )?;
-        meter.finish(&format!("{unit} of {pieces} record batches"));
-        Ok(())
+        each_of_large_bucket(buckets, bucket, shape, plan.run_memory, self.scratch, each)
     }
 }
 
 /// Hands n-grams to the sink with their texts, and single words at the start of each
 /// key range.
-struct Output<'a, S> {
+pub struct Output<'a, S> {
     counts: &'a Counts,
-    plan: &'a Plan,
+    /// The ranges that are handed over, ascending, with their words.
+    ranges: &'a [(u32, Range<WordId>)],
     sink: &'a mut S,
     /// Ranges begun so far.
     begun: usize,
@@ -328,10 +442,11 @@ struct Output<'a, S> {
 }
 
 impl<'a, S: CountSink> Output<'a, S> {
-    fn new(counts: &'a Counts, plan: &'a Plan, sink: &'a mut S) -> Self {
+    /// Nothing handed over yet.
+    pub fn new(counts: &'a Counts, ranges: &'a [(u32, Range<WordId>)], sink: &'a mut S) -> Self {
         Self {
             counts,
-            plan,
+            ranges,
             sink,
             begun: 0,
             ngrams: 0,
@@ -339,10 +454,10 @@ impl<'a, S: CountSink> Output<'a, S> {
         }
     }
 
-    /// Begins the ranges up to that of `bucket`.
-    fn reach(&mut self, bucket: usize) -> Result<()> {
-        while self.begun <= bucket / self.plan.buckets_per_range {
-            let (range, words) = &self.plan.ranges[self.begun];
+    /// Begins the ranges up to the one at `place` of the list.
+    pub fn reach(&mut self, place: usize) -> Result<()> {
+        while self.begun <= place {
+            let (range, words) = &self.ranges[self.begun];
             self.sink.begin(*range, self.counts)?;
             for word in words.clone() {
                 let count = self.counts.dictionary.counts[word as usize];
@@ -353,11 +468,17 @@ impl<'a, S: CountSink> Output<'a, S> {
         Ok(())
     }
 
-    fn ngram(&mut self, words: &[WordId], count: u64) -> Result<()> {
+    /// Hands over one n-gram of the range begun last.
+    pub fn ngram(&mut self, words: &[WordId], count: u64) -> Result<()> {
         self.text.clear();
         self.counts.dictionary.words.join(words, &mut self.text);
         self.ngrams += 1;
         self.sink.ngram(words, &self.text, count)
+    }
+
+    /// How many were handed over.
+    pub fn ngrams(&self) -> u64 {
+        self.ngrams
     }
 }
 

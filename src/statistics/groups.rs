@@ -74,6 +74,12 @@ impl<W: Window> Groups<W> {
         each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
     ) -> Result<()> {
         let Some(last) = self.last else { return Ok(()) };
+        let open = &mut self.counts[common..self.shape.length];
+        // Most groups are rare, and end without a look at their words.
+        if open.iter().all(|&count| count < self.min_count) {
+            open.fill(0);
+            return Ok(());
+        }
         let mut words = [0; MAX_LENGTH];
         for place in 0..self.shape.length {
             // A window that ends here counts for no longer n-gram.
@@ -108,36 +114,196 @@ impl Rows {
         self.counts[words.len() - 2].push(count);
     }
 
+    /// The n-grams of one length.
+    pub fn of_length(&self, length: usize) -> impl Iterator<Item = (&[WordId], u64)> {
+        self.words[length - 2]
+            .chunks_exact(length)
+            .zip(self.counts[length - 2].iter().copied())
+    }
+
     /// All n-grams, shorter lengths first.
     pub fn iter(&self) -> impl Iterator<Item = (&[WordId], u64)> {
-        (0..self.words.len()).flat_map(|index| {
-            self.words[index]
-                .chunks_exact(index + 2)
-                .zip(self.counts[index].iter().copied())
+        (2..=MAX_LENGTH).flat_map(|length| self.of_length(length))
+    }
+}
+
+/// The n-grams of a piece of sorted windows. Those at its edges may go on in the
+/// pieces beside it, so they are kept apart, whatever they count.
+#[derive(Debug, Clone)]
+pub struct Piece<W> {
+    /// The first window and the last one.
+    edges: (W, W),
+    /// By length less one: how often the n-gram occurs that the first window begins
+    /// with, where it is complete.
+    left: [Option<u64>; MAX_LENGTH],
+    /// By length less one: how often the n-gram occurs that the last window begins
+    /// with.
+    right: [u64; MAX_LENGTH],
+    rows: Rows,
+}
+
+/// Counts the n-grams of a piece.
+pub struct PieceGroups<W> {
+    groups: Groups<W>,
+    first: Option<W>,
+    left: [Option<u64>; MAX_LENGTH],
+    rows: Rows,
+}
+
+impl<W: Window> PieceGroups<W> {
+    /// Keeps what [`Groups::new`] does, and the edges.
+    pub fn new(shape: Shape, min_count: u64) -> Self {
+        Self {
+            groups: Groups::new(shape, min_count),
+            first: None,
+            left: [None; MAX_LENGTH],
+            rows: Rows::default(),
+        }
+    }
+
+    /// Takes `count` windows that are equal, none of them before the last one.
+    #[inline]
+    pub fn push(&mut self, window: W, count: u64) -> Result<()> {
+        let Self {
+            groups,
+            first,
+            left,
+            rows,
+        } = self;
+        match groups.last {
+            None => *first = Some(window),
+            Some(last) => {
+                let common = last.common(window, groups.shape);
+                let open = groups.counts.iter_mut().zip(left).skip(common);
+                for (count, left) in open.filter(|(_, left)| left.is_none()) {
+                    // Taken out of the count, it is below any threshold.
+                    *left = Some(std::mem::take(count));
+                }
+            }
+        }
+        groups.push(window, count, &mut |words, count| {
+            rows.push(words, count);
+            Ok(())
+        })
+    }
+
+    /// The piece; `None` where there was no window.
+    pub fn finish(self) -> Option<Piece<W>> {
+        Some(Piece {
+            edges: (self.first?, self.groups.last?),
+            left: self.left,
+            right: self.groups.counts,
+            rows: self.rows,
         })
     }
 }
 
-/// Counts the n-grams of `bucket`, which must fit in memory unpacked.
-pub fn count_bucket<W: Window>(
-    buckets: &Buckets,
-    bucket: usize,
+/// Joins pieces of sorted windows, in order, and hands over their n-grams.
+pub struct Seam<W> {
     shape: Shape,
     min_count: u64,
-) -> Result<Rows> {
+    /// The last window of the pieces so far, and how often what it begins with occurs.
+    open: Option<(W, [u64; MAX_LENGTH])>,
+}
+
+impl<W: Window> Seam<W> {
+    /// Nothing joined yet.
+    pub fn new(shape: Shape, min_count: u64) -> Self {
+        Self {
+            shape,
+            min_count,
+            open: None,
+        }
+    }
+
+    /// Joins the next piece; n-grams of one length come in order.
+    pub fn join(
+        &mut self,
+        piece: &Piece<W>,
+        each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
+    ) -> Result<()> {
+        let (first, last) = piece.edges;
+        let common = match self.open {
+            Some((open, _)) => open.common(first, self.shape),
+            None => 0,
+        };
+        let mut right = piece.right;
+        for place in 0..self.shape.length {
+            let before = match self.open {
+                Some((_, counts)) if place < common => counts[place],
+                Some((open, counts)) => {
+                    self.hand(open, place, counts[place], each)?;
+                    0
+                }
+                None => 0,
+            };
+            match piece.left[place] {
+                Some(count) => self.hand(first, place, before + count, each)?,
+                None => right[place] += before,
+            }
+            if place > 0 {
+                for (words, count) in piece.rows.of_length(place + 1) {
+                    each(words, count)?;
+                }
+            }
+        }
+        self.open = Some((last, right));
+        Ok(())
+    }
+
+    /// Hands over what the last piece ended with.
+    pub fn finish(&mut self, each: &mut impl FnMut(&[WordId], u64) -> Result<()>) -> Result<()> {
+        if let Some((window, counts)) = self.open.take() {
+            for (place, &count) in counts[..self.shape.length].iter().enumerate() {
+                self.hand(window, place, count, each)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over the n-gram that `window` begins with, up to `place`, if it is one of
+    /// two words or more and occurs often enough.
+    fn hand(
+        &self,
+        window: W,
+        place: usize,
+        count: u64,
+        each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
+    ) -> Result<()> {
+        let mut words = [0; MAX_LENGTH];
+        for (at, word) in words[..=place].iter_mut().enumerate() {
+            match window.word(at, self.shape) {
+                Some(found) => *word = found,
+                None => return Ok(()),
+            }
+        }
+        if place > 0 && count >= self.min_count {
+            each(&words[..=place], count)?;
+        }
+        Ok(())
+    }
+}
+
+/// The windows of `bucket`, sorted; they must fit in memory unpacked.
+pub fn sorted_bucket<W: Window>(buckets: &Buckets, bucket: usize, shape: Shape) -> Result<Vec<W>> {
     let mut windows: Vec<W> =
         Vec::with_capacity((buckets.len(bucket) / shape.width as u64) as usize);
     for piece in buckets.drain(bucket) {
         windows.extend(unpack::<W>(&piece?, shape));
     }
     windows.sort_unstable();
+    Ok(windows)
+}
+
+/// Counts the n-grams of sorted windows.
+pub fn count_sorted<W: Window>(windows: &[W], shape: Shape, min_count: u64) -> Result<Rows> {
     let mut rows = Rows::default();
     let mut keep = |words: &[WordId], count| {
         rows.push(words, count);
         Ok(())
     };
     let mut groups = Groups::new(shape, min_count);
-    for window in windows {
+    for &window in windows {
         groups.push(window, 1, &mut keep)?;
     }
     groups.finish(&mut keep)?;
@@ -145,22 +311,21 @@ pub fn count_bucket<W: Window>(
 }
 
 fn unpack<W: Window>(bytes: &[u8], shape: Shape) -> impl Iterator<Item = W> {
-    bytes
-        .chunks_exact(shape.width)
-        .map(move |bytes| W::read(bytes, shape))
+    let windows = bytes.len() / shape.width.max(1);
+    (0..windows).map(move |at| W::read(&bytes[at * shape.width..], shape))
 }
 
-/// Counts the n-grams of a bucket of any size within `memory`: runs that are sorted,
-/// with equal windows summed, go to a scratch file in `folder` and are merged.
-/// Scratch: at most 8 bytes a window more than the bucket took, compressed.
-pub fn count_large_bucket<W: Window>(
+/// Hands the windows of a bucket of any size to `each` in order, equal ones with
+/// their number, within `memory`: sorted runs go to a scratch file in `folder` and are
+/// merged; a window that is in several runs comes several times. Scratch: at most 8
+/// bytes a window more than the bucket took, compressed.
+pub fn each_of_large_bucket<W: Window>(
     buckets: &Buckets,
     bucket: usize,
     shape: Shape,
-    min_count: u64,
     memory: ByteSize,
     folder: &Path,
-    each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
+    each: &mut impl FnMut(W, u64) -> Result<()>,
 ) -> Result<()> {
     let in_a_run = (memory.bytes() / 2 / size_of::<W>()).max(SHORTEST_RUN);
     let total = buckets.len(bucket) / shape.width as u64;
@@ -188,7 +353,7 @@ pub fn count_large_bucket<W: Window>(
         write_run(&mut window, shape, block, &runs, written)?;
     }
     drop(window);
-    merge_runs::<W>(&runs, shape, min_count, each)
+    merge_runs::<W>(&runs, shape, each)
 }
 
 fn write_run<W: Window>(
@@ -201,7 +366,7 @@ fn write_run<W: Window>(
     windows.sort_unstable();
     let mut bytes = Vec::with_capacity(block);
     for equal in windows.chunk_by(|a, b| a == b) {
-        equal[0].write(shape, &mut bytes);
+        equal[0].append(shape, &mut bytes);
         bytes.extend_from_slice(&(equal.len() as u64).to_le_bytes());
         if bytes.len() >= block {
             runs.append(run, &bytes)?;
@@ -215,8 +380,7 @@ fn write_run<W: Window>(
 fn merge_runs<W: Window>(
     runs: &Buckets,
     shape: Shape,
-    min_count: u64,
-    each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
+    each: &mut impl FnMut(W, u64) -> Result<()>,
 ) -> Result<()> {
     let mut readers: Vec<_> = (0..runs.buckets())
         .map(|run| RunReader {
@@ -232,14 +396,13 @@ fn merge_runs<W: Window>(
             heads.push(Reverse((window, run, count)));
         }
     }
-    let mut groups = Groups::new(shape, min_count);
     while let Some(Reverse((window, run, count))) = heads.pop() {
-        groups.push(window, count, each)?;
+        each(window, count)?;
         if let Some((window, count)) = readers[run].next::<W>()? {
             heads.push(Reverse((window, run, count)));
         }
     }
-    groups.finish(each)
+    Ok(())
 }
 
 /// Reads one sorted run block by block.
@@ -269,5 +432,45 @@ impl<I: Iterator<Item = Result<Vec<u8>>>> RunReader<I> {
             W::read(window, self.shape),
             u64::from_le_bytes(*count),
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_joined_are_the_whole(
+            windows in prop::collection::vec(prop::collection::vec(0u32..3, 2..=5), 0..60),
+            cuts in prop::collection::vec(0usize..60, 0..6),
+            min_count in 1u64..4,
+        ) {
+            let shape = Shape::new(5, 3);
+            let mut windows: Vec<u128> = windows.iter().map(|words| u128::pack(words, shape)).collect();
+            windows.sort_unstable();
+            let expected = count_sorted(&windows, shape, min_count).unwrap();
+            let mut cuts: Vec<usize> = cuts.iter().map(|&cut| cut.min(windows.len())).collect();
+            cuts.extend([0, windows.len()]);
+            cuts.sort_unstable();
+            let mut found = Rows::default();
+            let mut keep = |words: &[WordId], count| {
+                found.push(words, count);
+                Ok(())
+            };
+            let mut seam = Seam::new(shape, min_count);
+            for cut in cuts.windows(2) {
+                let mut groups = PieceGroups::new(shape, min_count);
+                for &window in &windows[cut[0]..cut[1]] {
+                    groups.push(window, 1).unwrap();
+                }
+                if let Some(piece) = groups.finish() {
+                    seam.join(&piece, &mut keep).unwrap();
+                }
+            }
+            seam.finish(&mut keep).unwrap();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

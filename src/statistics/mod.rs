@@ -4,7 +4,8 @@
 //! [`count`](mod@count) goes over the corpus twice: [`tally`] finds the words that
 //! occur often enough and how many windows there are, [`windows`] scatters the
 //! windows of these words into buckets by first word, and [`groups`] counts all
-//! lengths of a bucket in one scan of its sorted windows. [`trie`] holds counts in
+//! lengths of a bucket in one scan of its sorted windows. A part of a corpus keeps its
+//! windows instead, as a sorted run, and [`join`](mod@join) counts any number of runs. [`trie`] holds counts in
 //! memory, [`scores`] scores them, [`ranking`] takes the best, and [`vocabulary`]
 //! is what comes out; [`import`] reads published lists instead.
 
@@ -12,19 +13,22 @@ pub mod count;
 pub mod dictionary;
 pub mod groups;
 pub mod import;
+pub mod join;
 pub mod plan;
 pub mod ranking;
 pub mod scores;
+pub mod stream;
 pub mod tally;
 pub mod trie;
 pub mod vocabulary;
 pub mod windows;
 pub mod words;
 
-pub use count::{Corpus, CountSink, Counting, Counts};
+pub use count::{Corpus, CountSink, Counting, Counts, RunSink};
 pub use dictionary::{Dictionary, WordId, WordSet};
+pub use join::{Join, Run};
 pub use vocabulary::{MaskingVocabulary, Provenance};
-pub use words::WordCodes;
+pub use words::{Document, WordCodes, WordSource};
 
 #[cfg(test)]
 mod tests;

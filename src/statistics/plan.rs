@@ -1,13 +1,13 @@
 //! How a count is divided: key ranges, which are files, and buckets, which are what
 //! is sorted at a time. Ranges depend on the counts of words alone, so they are the
-//! same for every part, thread count and memory; buckets divide ranges and may
-//! depend on all of these, since their results are joined again.
+//! same however the corpus was divided, for any thread count and memory; buckets
+//! divide ranges and may depend on all of these, since their results are joined again.
+//! A word that fills more than one bucket is divided by the word behind it.
 
-use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::statistics::dictionary::WordId;
 use crate::statistics::tally::MAX_LENGTH;
-use crate::statistics::windows::{ELSEWHERE, Shape};
+use crate::statistics::windows::Shape;
 use std::ops::Range;
 
 /// Words (T_1) a key range has about: one range up to 67 million words. At most four
@@ -19,6 +19,14 @@ const MOST_BUCKETS: u64 = 1024;
 
 /// The fewest buckets, so that threads share the work evenly.
 const FEWEST_BUCKETS: u64 = 64;
+
+/// Windows in a bucket, where there is memory for more: sorted within a core's second
+/// cache (1 MiB here).
+const SORTED_WINDOWS: u64 = 1 << 15;
+
+/// Bytes that a thread gathers for a bucket at most: with as many buckets as there may
+/// be, all of them stay in the second cache.
+const MOST_PIECE: u64 = 1 << 10;
 
 /// The number of key ranges of a corpus of `words` words.
 pub fn ranges(words: u64, range_words: u64) -> u32 {
@@ -47,15 +55,23 @@ pub fn range_words(counts: &[u64], ranges: u32) -> Vec<Range<WordId>> {
     bounds.windows(2).map(|pair| pair[0]..pair[1]).collect()
 }
 
-/// The buckets of the ranges that one part counts.
+/// Second words are told apart by which of so many equal shares of the corpus they
+/// fall in.
+const SLOTS: u64 = 1 << SLOT_BITS;
+const SLOT_BITS: u32 = 10;
+
+/// The buckets of a count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The ranges, ascending, with their words.
-    pub ranges: Vec<(u32, Range<WordId>)>,
+    /// The words of each key range, ascending.
+    pub ranges: Vec<Range<WordId>>,
     /// Buckets in each range.
     pub buckets_per_range: usize,
-    /// By word: its bucket, or [`ELSEWHERE`].
-    pub bucket_of: Vec<u32>,
+    /// By first word: its first bucket, and how many it has. Frequent words have
+    /// several, by second word.
+    first: Vec<(u32, u32)>,
+    /// By second word: its slot.
+    slot: Vec<u16>,
     /// A bucket of more windows is counted in sorted runs.
     pub most_windows: u64,
     /// Memory for windows before they spill.
@@ -70,69 +86,51 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Divides the windows of kept words with these `counts` for `part`, so that all
-    /// stays within `memory`: half for windows on their way, an eighth for what
-    /// threads gather, a quarter for sorting, an eighth for a large bucket's runs.
+    /// Divides the windows of kept words with these `counts`, so that all stays within
+    /// `memory`: half for windows on their way, an eighth for what threads gather, a
+    /// quarter for sorting, an eighth for a large bucket's runs.
     pub fn new(
         counts: &[u64],
         ranges: u32,
-        part: Part,
         shape: Shape,
         min_count: u64,
         memory: ByteSize,
         threads: usize,
     ) -> Self {
-        let all = range_words(counts, ranges);
-        let own: Vec<(u32, Range<WordId>)> = (0..)
-            .zip(all)
-            .filter(|&(range, _)| part.has(range.into()))
-            .collect();
-        let in_range = |words: &Range<WordId>| -> u64 {
-            counts[words.start as usize..words.end as usize]
-                .iter()
-                .sum()
-        };
-        let windows: u64 = own.iter().map(|(_, words)| in_range(words)).sum();
+        let windows: u64 = counts.iter().sum();
         // Sorted ones are in work on every thread and wait, counted, behind it.
         let per_bucket = memory.0 / 4 / (3 * threads as u64);
         let most_windows = per_bucket / bytes_in_work(shape, min_count);
         let wanted = windows
-            .div_ceil(most_windows.max(1))
+            .div_ceil(most_windows.clamp(1, SORTED_WINDOWS))
             .clamp(FEWEST_BUCKETS, MOST_BUCKETS);
-        let buckets_per_range = wanted.div_ceil(own.len().max(1) as u64);
-        let total: u64 = counts.iter().sum();
-        let mut bucket_of = vec![ELSEWHERE; counts.len()];
+        let per_range = wanted.div_ceil(ranges.into());
+        let buckets = u64::from(ranges) * per_range;
+        let mut first = Vec::with_capacity(counts.len());
+        let mut slot = Vec::with_capacity(counts.len());
         let mut before = 0;
-        let mut in_bucket = vec![0u64; own.len() * buckets_per_range as usize];
-        let mut ranges_left = own.iter().enumerate().peekable();
-        for (id, count) in counts.iter().enumerate() {
-            while ranges_left
-                .next_if(|(_, (_, words))| words.end as usize <= id)
-                .is_some()
-            {}
-            if let Some(&(place, (_, words))) = ranges_left.peek()
-                && words.start as usize <= id
-            {
-                let inside =
-                    piece(before, total, u64::from(ranges) * buckets_per_range) % buckets_per_range;
-                let bucket = place as u64 * buckets_per_range + inside;
-                bucket_of[id] = bucket as u32;
-                in_bucket[bucket as usize] += count;
-            }
+        let mut largest = 0;
+        for &count in counts {
+            let base = piece(before, windows, buckets);
+            slot.push(piece(before, windows, SLOTS) as u16);
             before += count;
+            // Up to where the next word begins, but in the same range.
+            let end = piece(before, windows, buckets).min((base / per_range + 1) * per_range);
+            let own = end.saturating_sub(base).clamp(1, SLOTS);
+            first.push((base as u32, own as u32));
+            largest = largest.max(count.div_ceil(own));
         }
-        let buckets = own.len() as u64 * buckets_per_range;
-        let largest = in_bucket.into_iter().max().unwrap_or(0);
         let again = if largest > most_windows { largest } else { 0 };
         let width = shape.width as u64;
         let piece_bytes = memory.0 / 8 / (threads as u64 * buckets).max(1);
         Self {
-            ranges: own,
-            buckets_per_range: buckets_per_range as usize,
-            bucket_of,
+            ranges: range_words(counts, ranges),
+            buckets_per_range: per_range as usize,
+            first,
+            slot,
             most_windows,
             bucket_memory: ByteSize(memory.0 / 2),
-            piece: piece_bytes.clamp(width, 1 << 13) as usize,
+            piece: piece_bytes.clamp(width, MOST_PIECE) as usize,
             run_memory: ByteSize(memory.0 / 8),
             scratch: ByteSize(windows.saturating_mul(width) + again.saturating_mul(width + 8)),
         }
@@ -142,11 +140,19 @@ impl Plan {
     pub fn buckets(&self) -> usize {
         self.ranges.len() * self.buckets_per_range
     }
+
+    /// The bucket of windows that begin with these two words. Ascends with them.
+    #[inline]
+    pub fn bucket(&self, word: WordId, second: WordId) -> usize {
+        let (base, own) = self.first[word as usize];
+        let inside = (u32::from(self.slot[second as usize]) * own) >> SLOT_BITS;
+        (base + inside) as usize
+    }
 }
 
 /// Bytes of memory that a window of a bucket in work needs, at most: packed while it
 /// is read, as an integer while it is sorted, and what it leaves in the results.
-fn bytes_in_work(shape: Shape, min_count: u64) -> u64 {
+pub fn bytes_in_work(shape: Shape, min_count: u64) -> u64 {
     let kept: u64 = (2..=MAX_LENGTH as u64).map(|n| 4 * n + 8).sum();
     // Vectors double as they grow.
     32 + shape.width as u64 + 2 * kept / min_count
@@ -161,11 +167,15 @@ mod tests {
         #[test]
         fn ranges_and_buckets_follow_the_order_of_words(
             counts in prop::collection::vec(1u64..50, 0..60),
+            heavy in 0u64..3000,
             ranges in 1u32..9,
-            of in 1u32..5,
             memory in 0u64..10_000,
             threads in 1usize..9,
         ) {
+            let mut counts = counts;
+            if let Some(middle) = counts.len().checked_div(2) && !counts.is_empty() {
+                counts[middle] += heavy;
+            }
             let all = range_words(&counts, ranges);
             prop_assert_eq!(all.len(), ranges as usize);
             let mut at = 0;
@@ -175,23 +185,16 @@ mod tests {
             }
             prop_assert_eq!(at as usize, counts.len());
             let shape = Shape::new(5, counts.len());
-            let mut seen = vec![0; counts.len()];
-            for index in 0..of {
-                let part = Part::new(index, of).unwrap();
-                let plan = Plan::new(&counts, ranges, part, shape, 1, ByteSize(memory), threads);
-                let mut last = 0;
-                for (id, &bucket) in plan.bucket_of.iter().enumerate() {
-                    if bucket == ELSEWHERE {
-                        continue;
-                    }
-                    seen[id] += 1;
-                    prop_assert!(bucket >= last && (bucket as usize) < plan.buckets());
+            let plan = Plan::new(&counts, ranges, shape, 1, ByteSize(memory), threads);
+            let mut last = 0;
+            for word in 0..counts.len() as WordId {
+                for second in 0..counts.len() as WordId {
+                    let bucket = plan.bucket(word, second);
+                    prop_assert!(bucket >= last && bucket < plan.buckets());
+                    prop_assert!(plan.ranges[bucket / plan.buckets_per_range].contains(&word));
                     last = bucket;
-                    let (_, words) = &plan.ranges[bucket as usize / plan.buckets_per_range];
-                    prop_assert!(words.contains(&(id as WordId)));
                 }
             }
-            prop_assert!(seen.into_iter().all(|times| times == 1));
         }
     }
 

@@ -78,6 +78,76 @@ pub fn rank(trie: &Trie, config: &VocabularyConfig) -> (MaskingVocabulary, Vec<T
     (vocabulary, report)
 }
 
+/// How score and coverage go with rank, for one length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Words in the n-grams.
+    pub length: usize,
+    /// How many a vocabulary takes: its size for this length.
+    pub taken: u64,
+    /// Some ranks, ascending; the first, the last and the last one taken among them.
+    pub points: Vec<Point>,
+}
+
+/// One rank.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// From 1, the best, on.
+    pub rank: u64,
+    /// Score of the n-gram of this rank.
+    pub score: f64,
+    /// Share of the corpus's windows of this length that are one of the n-grams up to
+    /// this rank, 0 to 1.
+    pub covered: f64,
+}
+
+/// Points of a curve lie so much further apart, rank by rank.
+const STEP: f64 = 1.05;
+
+/// Score and coverage by rank for every length that `config` takes; `windows` are T_1,
+/// T_2, …. Sorts all n-grams.
+pub fn curves(trie: &Trie, windows: &[u64], config: &VocabularyConfig) -> Vec<Curve> {
+    let mut scorer = Scorer::new(trie, config.score);
+    let quotas = quotas(config.size, &config.shares);
+    let mut curves = Vec::new();
+    for (length, quota) in (2..=trie.lengths()).zip(quotas) {
+        let scores: Vec<f64> = scorer.next_length().into_iter().map(settle).collect();
+        let best = best_rows(trie, length, &scores, u64::MAX);
+        let taken = quota.min(best.len() as u64);
+        let all = windows.get(length - 1).copied().unwrap_or(0).max(1) as f64;
+        let mut points = Vec::new();
+        let (mut next, mut sum) = (1, 0);
+        for (rank, &row) in (1..).zip(&best) {
+            sum += trie.level(length).count(row);
+            if rank == next || rank == taken || rank == best.len() as u64 {
+                points.push(Point {
+                    rank,
+                    score: scores[row as usize],
+                    covered: sum as f64 / all,
+                });
+            }
+            if rank == next {
+                next = ((next as f64 * STEP) as u64).max(next + 1);
+            }
+        }
+        curves.push(Curve {
+            length,
+            taken,
+            points,
+        });
+    }
+    curves
+}
+
+/// Scores of all n-grams of `length` words, 2 or more, by row.
+pub fn scores_of(trie: &Trie, score: Score, length: usize) -> Vec<f64> {
+    let mut scorer = Scorer::new(trie, score);
+    for _ in 2..length {
+        scorer.next_length();
+    }
+    scorer.next_length().into_iter().map(settle).collect()
+}
+
 /// Rounds a score to a multiple of 2⁻³². Scores that are equal, but come from other
 /// sums of logarithms, differ by some 2⁻⁵⁰ and would not be seen as ties; this leaves
 /// nine digits behind the point. Counts stay as they are.
@@ -87,7 +157,7 @@ fn settle(score: f64) -> f64 {
 }
 
 /// The rows of the `quota` best n-grams, best first.
-fn best_rows(trie: &Trie, length: usize, scores: &[f64], quota: u64) -> Vec<Row> {
+pub fn best_rows(trie: &Trie, length: usize, scores: &[f64], quota: u64) -> Vec<Row> {
     let level = trie.level(length);
     let order = |&a: &Row, &b: &Row| {
         scores[b as usize]

@@ -13,6 +13,7 @@
 //! to the last bit.
 
 use crate::config::Score;
+use crate::statistics::dictionary::WordId;
 use crate::statistics::trie::{Row, Trie};
 
 /// The scores of all n-grams of a trie, level by level.
@@ -45,15 +46,11 @@ impl<'a> Scorer<'a> {
             let best = self.best(length, row);
             let log_p = level.log_p(row);
             sums.push(log_p.max(best));
-            scores.push(match self.score {
-                Score::Pmi => log_p - best,
-                Score::Pmi2 => 2.0 * log_p - best,
-                Score::Naive => log_p - self.words_sum(length, row),
-                // An n-gram that is all there is occurs together whenever it can.
-                Score::Npmi if log_p == 0.0 => 1.0,
-                Score::Npmi => (log_p - best) / -log_p,
-                Score::Frequency => level.count(row) as f64,
-            });
+            let parts = match self.score {
+                Score::Naive => self.words_sum(length, row),
+                _ => best,
+            };
+            scores.push(score_against(self.score, log_p, parts, level.count(row)));
         }
         self.best_sums.push(sums);
         scores
@@ -88,5 +85,52 @@ impl<'a> Scorer<'a> {
             .map(|&word| self.trie.level(1).log_p(word))
             .reduce(|sum, log_p| sum + log_p)
             .unwrap_or(0.0)
+    }
+}
+
+/// One way to cut an n-gram into parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segmentation {
+    /// Bit k is set where a part ends behind word k, from 0.
+    pub cuts: u32,
+    /// Σ log p of the parts, from left to right.
+    pub log_p: f64,
+}
+
+/// All 2^(n−1) − 1 segmentations of an n-gram but the identity, the likeliest first:
+/// that one decides PMI_n. `None` where the n-gram was not kept.
+pub fn segmentations(trie: &Trie, words: &[WordId]) -> Option<Vec<Segmentation>> {
+    trie.find(words)?;
+    let log_p = |part: &[WordId]| {
+        // Every part of what was kept was kept.
+        trie.find(part)
+            .map_or(f64::NEG_INFINITY, |row| trie.level(part.len()).log_p(row))
+    };
+    let mut all: Vec<Segmentation> = (1..1u32 << (words.len() - 1))
+        .map(|cuts| {
+            let mut start = 0;
+            let mut sum = 0.0;
+            for end in 1..=words.len() {
+                if end == words.len() || cuts >> (end - 1) & 1 == 1 {
+                    sum += log_p(&words[start..end]);
+                    start = end;
+                }
+            }
+            Segmentation { cuts, log_p: sum }
+        })
+        .collect();
+    all.sort_by(|a, b| b.log_p.total_cmp(&a.log_p).then(a.cuts.cmp(&b.cuts)));
+    Some(all)
+}
+
+/// The score of an n-gram with this log p, if `parts` were its only segmentation.
+pub fn score_against(score: Score, log_p: f64, parts: f64, count: u64) -> f64 {
+    match score {
+        Score::Pmi | Score::Naive => log_p - parts,
+        Score::Pmi2 => 2.0 * log_p - parts,
+        // An n-gram that is all there is occurs together whenever it can.
+        Score::Npmi if log_p == 0.0 => 1.0,
+        Score::Npmi => (log_p - parts) / -log_p,
+        Score::Frequency => count as f64,
     }
 }

@@ -3,16 +3,15 @@
 //! share of memory goes to scratch buckets by hash, where the tables of all threads
 //! and times meet. What is kept in the end must fit in memory.
 
-use crate::base::boundaries::BoundarySlice;
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::base::token::{TokenId, TokenSlice};
+use crate::base::token::TokenId;
 use crate::config::Unit;
 use crate::parallel;
 use crate::statistics::dictionary::{Dictionary, MAX_WORDS, TextCounts, WordSet, hash};
-use crate::statistics::words::{Counted, counted};
+use crate::statistics::stream::{StreamWriter, WordStream};
+use crate::statistics::words::{Counted, Document, WordSource, counted};
 use crate::storage::Buckets;
-use crate::tokenizer::WordTexts;
 
 /// The longest n-gram that is ever counted.
 pub const MAX_LENGTH: usize = 5;
@@ -54,7 +53,8 @@ impl Totals {
 
 /// Counts words for one thread.
 pub struct WordTally<'a> {
-    texts: &'a WordTexts,
+    source: WordSource<'a>,
+    stream: StreamWriter<'a>,
     table: TextCounts,
     /// By token id: how often it was a word alone.
     alone: Vec<u64>,
@@ -63,48 +63,54 @@ pub struct WordTally<'a> {
 }
 
 impl<'a> WordTally<'a> {
-    /// Nothing counted yet; spills beyond `share` bytes.
-    pub fn new(texts: &'a WordTexts, share: usize) -> Self {
+    /// Nothing counted yet; spills beyond `share` bytes, and hands words to `stream`.
+    pub fn new(source: WordSource<'a>, stream: &'a WordStream, share: usize) -> Self {
         Self {
-            texts,
+            source,
+            stream: stream.writer(source.vocabulary_size()),
             table: TextCounts::default(),
-            alone: vec![0; texts.vocabulary_size()],
+            alone: vec![0; source.vocabulary_size()],
             totals: Totals::default(),
             share,
         }
     }
 
     /// Counts one document.
-    pub fn document(
-        &mut self,
-        tokens: TokenSlice<'_>,
-        word_start: BoundarySlice<'_>,
-        spill: &Buckets,
-    ) -> Result<()> {
-        let rules = self.texts.rules();
+    pub fn document(&mut self, document: Document<'_>, spill: &Buckets) -> Result<()> {
+        let Self {
+            source,
+            table,
+            alone: by_token,
+            totals,
+            stream,
+            ..
+        } = self;
         let mut run = 0;
-        let mut words = self.texts.words(tokens, word_start);
-        while let Some(word) = words.next_word() {
-            match counted(word.kind, rules.punctuation) {
-                Counted::Word(text) => {
-                    run += 1;
-                    let alone = (word.tokens.len() == 1)
-                        .then(|| self.alone.get_mut(tokens.get(word.tokens.start) as usize));
-                    match alone.flatten() {
-                        Some(count) => *count += 1,
-                        None => self.table.add(text.as_bytes(), 1),
+        source.each(document, |alone, word| match word {
+            Counted::Word(text) => {
+                run += 1;
+                let token = alone.filter(|&id| (id as usize) < by_token.len());
+                match token {
+                    Some(id) => {
+                        by_token[id as usize] += 1;
+                        stream.alone(id);
                     }
-                }
-                Counted::Skipped => {}
-                Counted::Barrier => {
-                    self.totals.add_run(run);
-                    run = 0;
+                    None => stream.other(table.add(text.as_bytes(), 1)),
                 }
             }
-        }
+            Counted::Skipped => {}
+            Counted::Barrier => {
+                totals.add_run(run);
+                run = 0;
+                stream.barrier();
+            }
+        })?;
+        self.stream.end_document()?;
         self.totals.add_run(run);
         self.totals.documents += 1;
-        self.totals.tokens += tokens.len() as u64;
+        if let Document::Tokens(tokens, _) = document {
+            self.totals.tokens += tokens.len() as u64;
+        }
         if self.table.memory() > self.share {
             self.spill(spill)?;
         }
@@ -112,6 +118,8 @@ impl<'a> WordTally<'a> {
     }
 
     fn spill(&mut self, spill: &Buckets) -> Result<()> {
+        self.stream
+            .end_generation(self.table.iter().map(|(text, _)| text))?;
         let mut parts = vec![Vec::new(); WORD_BUCKETS];
         for (text, count) in self.table.iter() {
             let bucket = (hash(text) >> 32) as usize % WORD_BUCKETS;
@@ -135,8 +143,8 @@ impl<'a> WordTally<'a> {
     pub fn finish(mut self, spill: &Buckets) -> Result<Totals> {
         let alone = std::mem::take(&mut self.alone);
         for (id, &count) in alone.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            let kind = self.texts.of_token(id as TokenId);
-            if let Counted::Word(text) = counted(kind, self.texts.rules().punctuation) {
+            let kind = self.source.of_token(id as TokenId);
+            if let Counted::Word(text) = counted(kind, self.source.rules().punctuation) {
                 self.table.add(text.as_bytes(), count);
             }
         }

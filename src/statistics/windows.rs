@@ -1,23 +1,21 @@
 //! The second pass: every position of a document emits one window, the next words
 //! up to the longest length, cut at barriers and at words that are not kept. A
 //! window is packed into an integer that sorts as its words do, and goes to the
-//! bucket of its first word, so that buckets in order are sorted order.
+//! bucket of its first two words, so that buckets in order are sorted order.
 //!
 //! Cost: a copy and, every few KiB, a lock; ⌈length · bits / 8⌉ bytes, 11 for five
 //! words out of 80 000.
 
 use crate::base::error::Result;
 use crate::statistics::dictionary::WordId;
+use crate::statistics::plan::Plan;
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::words::BARRIER;
 use crate::storage::Buckets;
 
-/// Marks a word whose windows another part counts.
-pub const ELSEWHERE: u32 = u32::MAX;
-
 /// A window of up to five words, ordered as its words are, a prefix before what it
 /// begins. A place holds the word's id plus one; zero means no word.
-pub trait Window: Copy + Ord + Send {
+pub trait Window: Copy + Ord + Send + Sync {
     /// Packs `words`.
     fn pack(words: &[WordId], shape: Shape) -> Self;
     /// The word at `place`, `None` where the window has ended.
@@ -25,11 +23,22 @@ pub trait Window: Copy + Ord + Send {
     /// How many words from the first on are the same; places without a word count
     /// as the same, so equal windows have all in common.
     fn common(self, other: Self, shape: Shape) -> usize;
-    /// Appends `shape.width` bytes.
-    fn write(self, shape: Shape, out: &mut Vec<u8>);
-    /// Reads `shape.width` bytes.
+    /// Writes `shape.width` bytes to the front of `out`, and anything up to
+    /// [`ROOM`]: a copy of fixed length is an instruction, another one a call.
+    fn write(self, out: &mut [u8; ROOM]);
+    /// Reads the first `shape.width` of `bytes`.
     fn read(bytes: &[u8], shape: Shape) -> Self;
+
+    /// Appends `shape.width` bytes.
+    fn append(self, shape: Shape, out: &mut Vec<u8>) {
+        let mut bytes = [0; ROOM];
+        self.write(&mut bytes);
+        out.extend_from_slice(&bytes[..shape.width]);
+    }
 }
+
+/// Bytes of the widest window.
+pub const ROOM: usize = 4 * MAX_LENGTH;
 
 /// How windows are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,15 +97,21 @@ impl Window for u128 {
     }
 
     #[inline]
-    fn write(self, shape: Shape, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes()[..shape.width]);
+    fn write(self, out: &mut [u8; ROOM]) {
+        out[..16].copy_from_slice(&self.to_le_bytes());
     }
 
     #[inline]
     fn read(bytes: &[u8], shape: Shape) -> Self {
-        let mut whole = [0; 16];
-        whole[..shape.width].copy_from_slice(&bytes[..shape.width]);
-        Self::from_le_bytes(whole)
+        match bytes.first_chunk::<16>() {
+            // What lies behind the window is cut off again.
+            Some(whole) => Self::from_le_bytes(*whole) & (Self::MAX >> (128 - 8 * shape.width)),
+            None => {
+                let mut whole = [0; 16];
+                whole[..shape.width].copy_from_slice(&bytes[..shape.width]);
+                Self::from_le_bytes(whole)
+            }
+        }
     }
 }
 
@@ -120,9 +135,10 @@ impl Window for [u32; MAX_LENGTH] {
             .unwrap_or(shape.length)
     }
 
-    fn write(self, shape: Shape, out: &mut Vec<u8>) {
-        for place in &self[..shape.length] {
-            out.extend_from_slice(&place.to_le_bytes());
+    fn write(self, out: &mut [u8; ROOM]) {
+        let (words, _) = out.as_chunks_mut::<4>();
+        for (place, word) in self.iter().zip(words) {
+            *word = place.to_le_bytes();
         }
     }
 
@@ -136,29 +152,64 @@ impl Window for [u32; MAX_LENGTH] {
     }
 }
 
+/// A window whose places hold keys of [`join`](mod@crate::statistics::join): twice the
+/// word's id plus two, or an odd number where the word was left out and the window
+/// ends. Odd or even, keys sort as words do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keys<W>(pub W);
+
+impl<W: Window> Window for Keys<W> {
+    #[inline]
+    fn pack(keys: &[WordId], shape: Shape) -> Self {
+        Self(W::pack(keys, shape))
+    }
+
+    #[inline]
+    fn word(self, place: usize, shape: Shape) -> Option<WordId> {
+        let key = self.0.word(place, shape)? + 1;
+        key.is_multiple_of(2).then(|| key / 2 - 1)
+    }
+
+    #[inline]
+    fn common(self, other: Self, shape: Shape) -> usize {
+        self.0.common(other.0, shape)
+    }
+
+    fn write(self, out: &mut [u8; ROOM]) {
+        self.0.write(out);
+    }
+
+    fn read(bytes: &[u8], shape: Shape) -> Self {
+        Self(W::read(bytes, shape))
+    }
+}
+
 /// Scatters the windows of one thread. Must be given back with [`Scatter::finish`],
 /// or the last of them are lost.
 pub struct Scatter<'a> {
     shape: Shape,
-    /// By word: the bucket of the windows that begin with it, or [`ELSEWHERE`].
-    bucket_of: &'a [u32],
+    plan: &'a Plan,
     buckets: &'a Buckets,
-    /// Windows on their way, by bucket.
-    open: Vec<Vec<u8>>,
-    /// Bytes in an open bucket at which it is handed over.
-    full: usize,
+    /// Windows on their way, `stride` bytes for each bucket.
+    open: Vec<u8>,
+    stride: usize,
+    /// Bytes of them, by bucket.
+    len: Vec<u32>,
 }
 
 impl<'a> Scatter<'a> {
-    /// Hands windows over to `buckets` in pieces of about `piece` bytes; takes up to
-    /// `piece` bytes a bucket.
-    pub fn new(shape: Shape, bucket_of: &'a [u32], buckets: &'a Buckets, piece: usize) -> Self {
+    /// Hands windows over to `buckets` in pieces of about `plan.piece` bytes; takes as
+    /// many bytes a bucket.
+    pub fn new(shape: Shape, plan: &'a Plan, buckets: &'a Buckets) -> Self {
+        // A window is written with room behind it.
+        let stride = plan.piece.max(shape.width) + ROOM;
         Self {
             shape,
-            bucket_of,
-            open: vec![Vec::new(); buckets.buckets()],
+            plan,
+            open: vec![0; stride * buckets.buckets()],
+            len: vec![0; buckets.buckets()],
+            stride,
             buckets,
-            full: piece.saturating_sub(shape.width),
         }
     }
 
@@ -178,26 +229,30 @@ impl<'a> Scatter<'a> {
             if window.len() < 2 {
                 continue;
             }
-            let bucket = self.bucket_of[window[0] as usize];
-            if bucket == ELSEWHERE {
-                continue;
+            let bucket = self.plan.bucket(window[0], window[1]);
+            let len = self.len[bucket] as usize;
+            let at = bucket * self.stride + len;
+            if let Some(room) = self.open[at..].first_chunk_mut::<ROOM>() {
+                W::pack(window, self.shape).write(room);
             }
-            let open = &mut self.open[bucket as usize];
-            W::pack(window, self.shape).write(self.shape, open);
-            if open.len() > self.full {
-                self.buckets.append(bucket as usize, open)?;
-                open.clear();
+            let len = len + self.shape.width;
+            self.len[bucket] = len as u32;
+            if len + self.shape.width + ROOM > self.stride {
+                self.hand_over(bucket)?;
             }
         }
         Ok(())
     }
 
+    fn hand_over(&mut self, bucket: usize) -> Result<()> {
+        let at = bucket * self.stride;
+        let len = std::mem::take(&mut self.len[bucket]) as usize;
+        self.buckets.append(bucket, &self.open[at..at + len])
+    }
+
     /// Hands over what is left.
-    pub fn finish(self) -> Result<()> {
-        for (bucket, open) in self.open.iter().enumerate() {
-            self.buckets.append(bucket, open)?;
-        }
-        Ok(())
+    pub fn finish(mut self) -> Result<()> {
+        (0..self.len.len()).try_for_each(|bucket| self.hand_over(bucket))
     }
 }
 
@@ -222,8 +277,11 @@ mod tests {
             .unwrap_or(shape.length);
         assert_eq!(x.common(y, shape), common);
         let mut bytes = Vec::new();
-        x.write(shape, &mut bytes);
+        x.append(shape, &mut bytes);
         assert_eq!(bytes.len(), shape.width);
+        assert!(W::read(&bytes, shape) == x);
+        // Whatever lies behind it.
+        bytes.extend([0xff; ROOM]);
         assert!(W::read(&bytes, shape) == x);
     }
 

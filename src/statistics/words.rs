@@ -4,10 +4,11 @@
 //! joined and looked up each time.
 
 use crate::base::boundaries::BoundarySlice;
+use crate::base::error::{Error, Result};
 use crate::base::token::{TokenId, TokenSlice};
-use crate::config::Punctuation;
+use crate::config::{Punctuation, WordRules};
 use crate::statistics::dictionary::{MAX_WORDS, WordId, WordSet};
-use crate::tokenizer::{WordKind, WordTexts};
+use crate::tokenizer::{WordCutter, WordKind, WordTexts};
 use std::ops::Range;
 
 /// Stands for a word that no n-gram crosses.
@@ -15,6 +16,77 @@ pub const BARRIER: WordId = u32::MAX;
 /// Stands for a word that n-grams go across as if it were not there.
 pub const SKIPPED: WordId = u32::MAX - 1;
 const _: () = assert!(MAX_WORDS < SKIPPED as usize);
+
+/// One document, as token files or raw text have it.
+#[derive(Debug, Clone, Copy)]
+pub enum Document<'a> {
+    /// Tokens, and where words start.
+    Tokens(TokenSlice<'a>, BoundarySlice<'a>),
+    /// Text that is still to be cut into words.
+    Text(&'a str),
+}
+
+/// What makes words of documents.
+#[derive(Clone, Copy)]
+pub enum WordSource<'a> {
+    /// Texts of tokens; for token files.
+    Tokens(&'a WordTexts),
+    /// Cuts raw text, under these rules.
+    Text(&'a WordCutter, WordRules),
+}
+
+impl<'a> WordSource<'a> {
+    /// The rules of what a word is.
+    pub fn rules(&self) -> WordRules {
+        match self {
+            Self::Tokens(texts) => texts.rules(),
+            Self::Text(_, rules) => *rules,
+        }
+    }
+
+    /// Number of tokens whose texts are known beforehand.
+    pub fn vocabulary_size(&self) -> usize {
+        match self {
+            Self::Tokens(texts) => texts.vocabulary_size(),
+            Self::Text(..) => 0,
+        }
+    }
+
+    /// The word that a token makes alone.
+    pub fn of_token(&self, id: TokenId) -> WordKind<'a> {
+        match self {
+            Self::Tokens(texts) => texts.of_token(id),
+            Self::Text(..) => WordKind::Unknown,
+        }
+    }
+
+    /// Hands every word of `document` to `each`, with its token where it is only one.
+    #[inline]
+    pub fn each(
+        &self,
+        document: Document<'_>,
+        mut each: impl FnMut(Option<TokenId>, Counted<'_>),
+    ) -> Result<()> {
+        let punctuation = self.rules().punctuation;
+        match (self, document) {
+            (Self::Tokens(texts), Document::Tokens(tokens, word_start)) => {
+                let mut words = texts.words(tokens, word_start);
+                while let Some(word) = words.next_word() {
+                    let alone = (word.tokens.len() == 1).then(|| tokens.get(word.tokens.start));
+                    each(alone, counted(word.kind, punctuation));
+                }
+                Ok(())
+            }
+            (Self::Text(cutter, _), Document::Text(text)) => cutter
+                .each(text, |kind| each(None, counted(kind, punctuation)))
+                .map_err(|error| Error::library("cutting text into words", error)),
+            _ => Err(Error::library(
+                "counting words",
+                "a document that is not what its words are made of",
+            )),
+        }
+    }
+}
 
 /// What a word is to an n-gram, the rules applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +124,8 @@ impl WordCodes {
     /// Numbers by `words` under the rules of `texts`; a few milliseconds for 50 000
     /// tokens.
     pub fn new(texts: &WordTexts, words: &WordSet) -> Self {
-        let code = |id: TokenId| code(texts, words, texts.of_token(id));
         Self {
-            alone: (0..texts.vocabulary_size() as TokenId).map(code).collect(),
+            alone: codes_alone(WordSource::Tokens(texts), words),
         }
     }
 
@@ -84,10 +155,24 @@ impl WordCodes {
     }
 }
 
-fn code(texts: &WordTexts, words: &WordSet, kind: WordKind<'_>) -> WordId {
-    match counted(kind, texts.rules().punctuation) {
+/// The codes of words alone, by token, under the rules of `source`.
+pub fn codes_alone(source: WordSource<'_>, words: &WordSet) -> Vec<WordId> {
+    let punctuation = source.rules().punctuation;
+    (0..source.vocabulary_size() as TokenId)
+        .map(|id| code_of(words, counted(source.of_token(id), punctuation)))
+        .collect()
+}
+
+/// The code of a word.
+#[inline]
+pub fn code_of(words: &WordSet, word: Counted<'_>) -> WordId {
+    match word {
         Counted::Word(text) => words.find(text).unwrap_or(BARRIER),
         Counted::Barrier => BARRIER,
         Counted::Skipped => SKIPPED,
     }
+}
+
+fn code(texts: &WordTexts, words: &WordSet, kind: WordKind<'_>) -> WordId {
+    code_of(words, counted(kind, texts.rules().punctuation))
 }

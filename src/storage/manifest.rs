@@ -21,6 +21,8 @@ pub const FORMAT: u32 = 1;
 pub enum ArtefactKind {
     /// Token files.
     Tokens,
+    /// Sorted runs of counted windows, to be joined to n-gram counts.
+    Runs,
     /// N-gram counts.
     Counts,
     /// A masking vocabulary.
@@ -36,7 +38,7 @@ impl ArtefactKind {
     pub fn stage(self) -> &'static str {
         match self {
             Self::Tokens => "tokenize",
-            Self::Counts => "count",
+            Self::Runs | Self::Counts => "count",
             Self::Vocabulary => "vocabulary",
             Self::Shards => "shard",
             Self::Run => "train",
@@ -47,6 +49,7 @@ impl ArtefactKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tokens => "token files",
+            Self::Runs => "sorted runs",
             Self::Counts => "n-gram counts",
             Self::Vocabulary => "a masking vocabulary",
             Self::Shards => "shards",

@@ -6,11 +6,13 @@
 //! word starts. Encoding runs at the library's speed, 2 to 6 MB/s a core, and takes
 //! about 128 bytes of memory for each byte of the document at hand.
 
+mod cutter;
 mod markers;
 mod roles;
 mod source;
 pub mod words;
 
+pub use cutter::WordCutter;
 pub use roles::Role;
 pub use words::{Word, WordKind, WordTexts, Words};
 
@@ -24,7 +26,9 @@ use markers::Markers;
 use serde_json::Value;
 use std::path::Path;
 use tokenizers::models::ModelWrapper;
-use tokenizers::tokenizer::{AddedToken, Model, OffsetReferential, OffsetType, PreTokenizer as _};
+use tokenizers::tokenizer::{
+    AddedToken, Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _,
+};
 
 /// A loaded tokenizer; shared between threads by reference.
 pub struct Tokenizer {
@@ -167,13 +171,7 @@ impl Tokenizer {
     /// cut off. On an error `out` is as before.
     pub fn encode(&self, text: &str, out: &mut Encoded) -> Result<(), Unencodable> {
         let failed = |error: tokenizers::Error| Unencodable::Failed(error.to_string());
-        let mut pieces = self
-            .library
-            .get_added_vocabulary()
-            .extract_and_normalize(self.library.get_normalizer(), text);
-        if let Some(cut) = self.library.get_pre_tokenizer() {
-            cut.pre_tokenize(&mut pieces).map_err(failed)?;
-        }
+        let mut pieces = self.pre_tokenized(text)?;
         self.library
             .get_model()
             .tokenize_in_pretokenized(&mut pieces, None)
@@ -197,6 +195,38 @@ impl Tokenizer {
             }
         }
         Ok(())
+    }
+
+    /// Whether the pre-tokenizer cuts words, not the model.
+    pub fn cuts_words(&self) -> bool {
+        self.opens_word.is_none()
+    }
+
+    /// Hands the bytes of every word of `text`, markers off, to `each`: what the
+    /// normaliser and the pre-tokenizer make of it, without the model.
+    pub fn cut(&self, text: &str, mut each: impl FnMut(&[u8])) -> Result<(), Unencodable> {
+        let pieces = self.pre_tokenized(text)?;
+        let mut bytes = Vec::new();
+        for (piece, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+            bytes.clear();
+            self.markers.strip(piece, &mut bytes);
+            if !bytes.is_empty() {
+                each(&bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn pre_tokenized(&self, text: &str) -> Result<PreTokenizedString, Unencodable> {
+        let mut pieces = self
+            .library
+            .get_added_vocabulary()
+            .extract_and_normalize(self.library.get_normalizer(), text);
+        if let Some(cut) = self.library.get_pre_tokenizer() {
+            cut.pre_tokenize(&mut pieces)
+                .map_err(|error| Unencodable::Failed(error.to_string()))?;
+        }
+        Ok(pieces)
     }
 
     /// The text of `ids` as a reader expects it, special tokens included.

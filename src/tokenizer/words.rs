@@ -201,25 +201,33 @@ impl Kind {
 
 /// Buffers of the word being made.
 #[derive(Debug, Default)]
-struct Scratch {
+pub(super) struct Scratch {
     joined: Vec<u8>,
     text: String,
 }
 
 impl Scratch {
+    /// The word that `piece`, bytes without markers, makes.
+    pub(super) fn word(&mut self, piece: &[u8], cased: bool) -> WordKind<'_> {
+        self.finish(piece, cased).with(&self.text)
+    }
+
     /// From a word's bytes without markers to its text, in `self.text`.
     fn finish(&mut self, piece: &[u8], cased: bool) -> Kind {
         self.text.clear();
-        let mut alphanumeric = false;
-        if piece.is_ascii() {
-            for &byte in piece.iter().filter(|byte| !is_space(**byte)) {
-                alphanumeric |= byte.is_ascii_alphanumeric();
-                let byte = if cased {
-                    byte
-                } else {
-                    byte.to_ascii_lowercase()
-                };
-                self.text.push(char::from(byte));
+        let alphanumeric;
+        if let Ok(ascii) = std::str::from_utf8(piece)
+            && piece.is_ascii()
+        {
+            alphanumeric = piece.iter().any(u8::is_ascii_alphanumeric);
+            if piece.iter().copied().any(is_space) {
+                self.text
+                    .extend(ascii.chars().filter(|c| !c.is_whitespace()));
+            } else {
+                self.text.push_str(ascii);
+            }
+            if !cased {
+                self.text.make_ascii_lowercase();
             }
         } else {
             let folded = normalized(&String::from_utf8_lossy(piece), cased);

@@ -110,6 +110,51 @@ def test_every_count_equals_that_of_duckdb(folder, unit):
         assert note(output, length)["windows"][length - 1] == windows
 
 
+def test_parts_of_tokens_and_of_text_are_merged_to_the_counts_of_duckdb(folder):
+    novel = DATA / "quickstart" / "Doyle_Hound_1902.txt"
+    vocabulary = DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"
+    text = ["--document", "paragraph"]
+    cloze("tokenize", novel, "--tokenizer", vocabulary, "-o", folder / "short" / "tokens", *text)
+    sources = {
+        "tokens": [folder / "short" / "tokens"],
+        "text": ["--input", novel, "--tokenizer", vocabulary, *text],
+    }
+    runs = list(word_runs(folder / "short"))
+    for name, source in sources.items():
+        parts = folder / f"runs-{name}"
+        for part in range(3):
+            cloze("count", *source, "-o", parts, "--part", part, "--of", 3)
+        output = folder / f"counts-merged-{name}"
+        cloze("count", "--merge", parts, "-o", output, "--min-count", MIN_COUNT)
+        for length in LENGTHS:
+            expected, windows = counted_by_duckdb(runs, length)
+            assert kept(output, length) == expected, f"{name}, length {length}"
+            assert note(output, length)["windows"][length - 1] == windows
+
+
+def test_a_run_is_read_by_duckdb(folder):
+    """All windows are in it: the counts of two words are sums over those that begin so."""
+    run = folder / "run"
+    cloze("count", folder / "tokens", "-o", run, "--runs")
+    with pa.memory_map(str(run / "windows.arrow")) as source:
+        windows = pa.ipc.open_file(source).read_all()
+    words = pq.read_table(run / "words.parquet")
+    connection = duckdb.connect()
+    connection.register("windows", windows)
+    connection.register("words", words)
+    rows = connection.execute(
+        """
+        select a.text || ' ' || b.text, sum(w.count)
+        from windows w
+        join words a on a.ngram[1] = w.word_1 - 1
+        join words b on b.ngram[1] = w.word_2 - 1
+        group by all
+        """
+    ).fetchall()
+    expected, _ = counted_by_duckdb(list(word_runs(folder)), 2)
+    assert {ngram: count for ngram, count in rows if count >= MIN_COUNT} == expected
+
+
 def note(folder, length):
     """What a file of counts says of itself."""
     metadata = pq.read_metadata(folder / f"counts-{length}.parquet").metadata

@@ -25,7 +25,7 @@ pub fn all() -> Result<Vec<Command>> {
         shard::command()?,
         mask::command()?,
         train::command()?,
-        artefacts::inspect_command(),
+        artefacts::inspect_command()?,
         artefacts::verify_command(),
     ])
 }

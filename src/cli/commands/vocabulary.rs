@@ -4,6 +4,7 @@ use super::{given, output, path};
 use crate::base::error::Result;
 use crate::cli::{flags, shared};
 use crate::config::VocabularyConfig;
+use crate::pipeline::plot::plot;
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::vocabulary::vocabulary;
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -27,6 +28,14 @@ pub fn command() -> Result<Command> {
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf)),
         )
+        .arg(
+            Arg::new("plot")
+                .long("plot")
+                .help("Draw coverage and score against rank, with the size marked, as SVG")
+                .value_name("FILE.svg")
+                .value_parser(value_parser!(PathBuf))
+                .requires("counts"),
+        )
         .arg(output("File that the vocabulary goes to, as Parquet"));
     Ok(shared::add(shared::add_overwrite(flags::add::<
         VocabularyConfig,
@@ -45,6 +54,9 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         &given(matches, "output"),
         &options,
     )?;
+    if let (Some(counts), Some(file)) = (&counts, shared::typed::<PathBuf>(matches, "plot")) {
+        plot(&config, counts, &file, &options)?;
+    }
     super::print_totals(&manifest);
     Ok(())
 }

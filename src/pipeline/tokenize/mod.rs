@@ -32,7 +32,7 @@ use std::path::Path;
 /// Memory that a tokenizer takes for each byte of the document that it works on:
 /// measured 111 to 121 on 16 MB of English as one document, under WordPiece and
 /// byte-level BPE. Text of one-letter words alone takes twice that.
-const MEMORY_PER_BYTE: u64 = 128;
+pub(super) const MEMORY_PER_BYTE: u64 = 128;
 
 /// The documents of one chunk, tokenised.
 struct Tokenized {
@@ -217,7 +217,7 @@ fn configuration(config: &TokenizeConfig, tokenizer: &Tokenizer) -> Result<Value
 
 /// An input as the manifest names it. What cannot be read is an input all the same:
 /// its place in the list counts.
-fn input_record(path: &Path) -> Result<InputRecord> {
+pub(super) fn input_record(path: &Path) -> Result<InputRecord> {
     let (bytes, fingerprint) = match path.metadata() {
         Ok(found) if found.is_file() => match sample_fingerprint(path) {
             Ok(sample) => sample,

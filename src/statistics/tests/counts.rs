@@ -1,14 +1,14 @@
 //! Counts against brute force: every window of every run, in a map.
 
-use crate::base::boundaries::{Boundaries, BoundarySlice};
+use crate::base::boundaries::Boundaries;
 use crate::base::error::Result;
 use crate::base::generator::{Key, Purpose};
-use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::{SpecialTokens, TokenId, TokenSlice};
 use crate::config::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 use crate::statistics::count::{Corpus, CountSink, Counting, Counts};
 use crate::statistics::dictionary::WordId;
+use crate::statistics::words::{Document, WordSource};
 use crate::tokenizer::{Tokenizer, WordTexts};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -58,23 +58,28 @@ impl Documents {
 }
 
 impl Corpus for Documents {
-    fn pieces(&self) -> usize {
-        self.0.len().div_ceil(2)
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        (0..self.0.len().div_ceil(2)).map(Ok)
     }
 
-    fn visit(
-        &self,
-        piece: usize,
-        each: &mut dyn FnMut(TokenSlice<'_>, BoundarySlice<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn known_pieces(&self) -> Option<u64> {
+        None
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
         for (tokens, word_start) in self.0.iter().skip(2 * piece).take(2) {
-            each(TokenSlice::Wide(tokens), word_start.as_slice())?;
+            each(Document::Tokens(
+                TokenSlice::Wide(tokens),
+                word_start.as_slice(),
+            ))?;
         }
         Ok(())
     }
 }
 
-type Row = (u32, Vec<WordId>, String, u64);
+pub(super) type Row = (u32, Vec<WordId>, String, u64);
 
 /// Keeps all that it is handed.
 #[derive(Default, Debug, PartialEq)]
@@ -98,7 +103,7 @@ impl CountSink for Kept {
 
 impl Kept {
     /// Rows of one length in the order they came.
-    fn of_length(&self, length: usize) -> Vec<&Row> {
+    pub(super) fn of_length(&self, length: usize) -> Vec<&Row> {
         let has_length = |row: &&Row| row.1.len() == length;
         self.rows.iter().filter(has_length).collect()
     }
@@ -170,8 +175,7 @@ fn count(documents: &Documents, config: &CountConfig, set_up: &SetUp) -> (Counts
     let tokenizer = tokenizer();
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
-    let mut counting = Counting::new(config, &texts, scratch.path());
-    counting.part = set_up.part;
+    let mut counting = Counting::new(config, WordSource::Tokens(&texts), scratch.path());
     counting.memory = ByteSize(set_up.memory);
     counting.threads = set_up.threads;
     counting.range_words = set_up.range_words;
@@ -182,7 +186,6 @@ fn count(documents: &Documents, config: &CountConfig, set_up: &SetUp) -> (Counts
 }
 
 struct SetUp {
-    part: Part,
     memory: u64,
     threads: usize,
     range_words: u64,
@@ -191,7 +194,6 @@ struct SetUp {
 impl Default for SetUp {
     fn default() -> Self {
         Self {
-            part: Part::WHOLE,
             memory: 1 << 20,
             threads: 1,
             range_words: 1 << 26,
@@ -212,7 +214,7 @@ pub(super) fn documents() -> impl Strategy<Value = Documents> {
     prop::collection::vec(document, 0..8).prop_map(Documents)
 }
 
-fn config() -> impl Strategy<Value = CountConfig> {
+pub(super) fn config() -> impl Strategy<Value = CountConfig> {
     (
         1u32..=5,
         1u64..4,
@@ -263,29 +265,20 @@ proptest! {
     }
 
     #[test]
-    fn neither_memory_nor_threads_nor_parts_change_the_counts(
+    fn neither_memory_nor_threads_change_the_counts(
         documents in documents(),
         config in config(),
         spare in 0u64..4000,
         threads in prop::sample::select(vec![1usize, 2, 8]),
-        of in 1u32..4,
         range_words in 1u64..60,
     ) {
         let whole = SetUp { range_words, ..SetUp::default() };
         let (_, expected) = count(&documents, &config, &whole);
-        let mut found = Kept::default();
-        for index in 0..of {
-            // Enough for the dictionary, next to nothing for all else.
-            let part = Part::new(index, of).unwrap();
-            let set_up = SetUp { part, memory: 20_000 + spare, threads, range_words };
-            let (_, kept) = count(&documents, &config, &set_up);
-            prop_assert!(kept.rows.iter().all(|row| part.has(row.0.into())));
-            found.rows.extend(kept.rows);
-        }
+        // Enough for the dictionary, next to nothing for all else.
+        let set_up = SetUp { memory: 20_000 + spare, threads, range_words };
+        let (_, found) = count(&documents, &config, &set_up);
         for length in 1..=5 {
-            let mut rows = found.of_length(length);
-            rows.sort_by_key(|row| row.0);
-            prop_assert_eq!(rows, expected.of_length(length));
+            prop_assert_eq!(found.of_length(length), expected.of_length(length));
         }
     }
 }
@@ -326,7 +319,7 @@ fn words_that_do_not_fit_in_memory_are_refused_with_a_way_out() {
     let tokenizer = tokenizer();
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
-    let mut counting = Counting::new(&config, &texts, scratch.path());
+    let mut counting = Counting::new(&config, WordSource::Tokens(&texts), scratch.path());
     counting.memory = ByteSize(64);
     let error = counting.run(&documents, &mut Kept::default()).unwrap_err();
     let message = error.to_string();

@@ -1,4 +1,5 @@
 //! Counting and scoring against brute force and published examples.
 
 mod counts;
+mod joins;
 mod scores;

@@ -6,6 +6,7 @@ use crate::statistics::count::Counting;
 use crate::statistics::ranking::rank;
 use crate::statistics::scores::Scorer;
 use crate::statistics::trie::{Row, Trie, TrieBuilder};
+use crate::statistics::words::WordSource;
 use crate::tokenizer::WordTexts;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ fn trie_of_documents(documents: &Documents, min_count: u64) -> Trie {
     let texts = WordTexts::new(&tokenizer, config.rules());
     let scratch = tempfile::tempdir().unwrap();
     let mut kept = Kept::default();
-    let counts = Counting::new(&config, &texts, scratch.path())
+    let counts = Counting::new(&config, WordSource::Tokens(&texts), scratch.path())
         .run(documents, &mut kept)
         .unwrap();
     kept.rows.sort_by_key(|(_, words, _, _)| words.len());
