@@ -17,10 +17,10 @@ const MASK: u32 = 4;
 
 fuzz_target!(|bytes: &[u8]| {
     // As a user's TOML: an error at worst.
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        if let Ok(config) = keys::from_toml::<MaskingConfig>("fuzz", text, &[]) {
-            let _ = config.check();
-        }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(config) = keys::from_toml::<MaskingConfig>("fuzz", text, &[])
+    {
+        let _ = config.check();
     }
     let _ = structured(&mut Unstructured::new(bytes));
 });
