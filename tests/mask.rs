@@ -373,3 +373,22 @@ fn a_pipeline_shows_its_own_masking_as_text_and_page() {
         &["preview.strategies", "[vocabulary]"],
     );
 }
+
+#[test]
+fn weights_of_tokens_leave_spans_out_of_what_is_shown_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights.tsv");
+    std::fs::write(&weights, "the\t0\nhound\t4\n").unwrap();
+    let weights = weights.to_str().unwrap();
+    let shown = json(&["--token-weights", weights, "--rates", "0.5"]);
+    let ways: Vec<&str> = shown["ways"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|way| way["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(ways, ["uniform", "word"]);
+    std::fs::write(folder.path().join("weights.tsv"), "the\t0\nxyzzyq\t1\n").unwrap();
+    let message = refused(1, &[NOVEL, "--tokenizer", BERT, "--token-weights", weights]);
+    assert!(message.contains("weights.tsv, line 2"), "{message}");
+}

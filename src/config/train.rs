@@ -127,7 +127,7 @@ impl TrainConfig {
                 "train.masking.layout",
                 "rows that do not keep their length, for a model that is an encoder alone",
                 "in_place",
-                "take removed and sentinel rows from the Python loader, for a model with a decoder",
+                "set layout = \"in_place\"; rows of the other layouts are for models with a decoder",
             ));
         }
         for (key, value) in [

@@ -110,6 +110,14 @@ impl Rates {
     }
 }
 
+impl Way {
+    /// Whether its strategy goes with the other keys: spans do not with weights of
+    /// tokens, and are left out where nobody asked for them.
+    fn can_work(&self) -> bool {
+        !(self.masking.token_weights.is_some() && self.masking.strategy.samples_spans())
+    }
+}
+
 impl Request {
     /// What `cloze run` shows: the configured rates with everything else as in the
     /// training of `steps` steps, and the training's own rates where they are not among
@@ -136,6 +144,7 @@ impl Request {
         let strategies = shown.strategies.iter();
         let mut ways: Vec<Way> = strategies
             .map(|&strategy| Way::of_strategy(strategy, &masking))
+            .filter(Way::can_work)
             .collect();
         if !training.mixture.is_empty() {
             rates.clear();
@@ -168,6 +177,7 @@ impl Request {
         strategies
             .into_iter()
             .map(|strategy| Way::of_strategy(strategy, &self.masking))
+            .filter(Way::can_work)
             .collect()
     }
 
