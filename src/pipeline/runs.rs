@@ -3,7 +3,7 @@
 //! nothing left out, so that any number of runs, of parts or of texts that came later,
 //! can be joined to exact counts ([`merge`](crate::pipeline::merge)).
 //!
-//! Cost: as counting, and about 7 bytes of disk a word. Part I of N takes every N-th
+//! Cost: as counting, and about 5 bytes of disk a word. Part I of N takes every N-th
 //! record batch of the token files.
 
 use crate::base::error::{Error, Result};

@@ -43,6 +43,8 @@ pub struct Tokenizer {
     barred: Vec<bool>,
     /// By id: opens a word. Only for tokenizers that cut no words themselves.
     opens_word: Option<Vec<bool>>,
+    /// Text between whitespace is cut the same whatever stands around it.
+    apart_at_whitespace: bool,
 }
 
 /// Tokens of one or more documents, appended by [`Tokenizer::encode`].
@@ -144,6 +146,7 @@ impl Tokenizer {
             spellings,
             barred,
             opens_word: None,
+            apart_at_whitespace: apart_at_whitespace(&value),
         };
         tokenizer.find_word_openers(place)?;
         Ok(tokenizer)
@@ -200,6 +203,12 @@ impl Tokenizer {
     /// Whether the pre-tokenizer cuts words, not the model.
     pub fn cuts_words(&self) -> bool {
         self.opens_word.is_none()
+    }
+
+    /// Whether text between spaces, tabs and line ends is cut the same whatever stands
+    /// around it: so it is for BERT's normaliser and pre-tokenizer.
+    pub fn cuts_at_whitespace(&self) -> bool {
+        self.apart_at_whitespace
     }
 
     /// Hands the bytes of every word of `text`, markers off, to `each`: what the
@@ -482,6 +491,16 @@ fn hide_special_pieces(
         library.with_model(model);
     }
     Ok(())
+}
+
+/// BERT's normaliser and pre-tokenizer look at one character at a time, marks of accents
+/// aside; added tokens that are not special are found in text beforehand.
+fn apart_at_whitespace(tokenizer: &Value) -> bool {
+    let normalizer = &tokenizer["normalizer"];
+    let added = tokenizer["added_tokens"].as_array();
+    (normalizer.is_null() || normalizer["type"] == "BertNormalizer")
+        && tokenizer["pre_tokenizer"]["type"] == "BertPreTokenizer"
+        && added.is_none_or(|added| added.iter().all(|token| token["special"] == true))
 }
 
 /// Whether the model looks whole words up in its vocabulary.
