@@ -27,7 +27,7 @@ fn laws() -> impl proptest::strategy::Strategy<Value = Rate> {
 }
 
 /// One way to mask, which may not be able to work.
-fn ways() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
+fn ways() -> BoxedStrategy<MaskingConfig> {
     let shares = prop_oneof![
         Just((1.0, 0.0)),
         Just((0.8, 0.1)),
@@ -104,9 +104,10 @@ fn ways() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
                 }
             },
         )
+        .boxed()
 }
 
-fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
+fn configs() -> BoxedStrategy<MaskingConfig> {
     let mixtures = (prop::collection::vec((0.1..3.0f64, ways()), 2..4), ways()).prop_map(
         |(components, whole)| {
             let mixture = components
@@ -117,9 +118,11 @@ fn configs() -> impl proptest::strategy::Strategy<Value = MaskingConfig> {
             MaskingConfig { mixture, ..whole }.with_layout(Layout::InPlace)
         },
     );
-    prop_oneof![4 => ways(), 1 => mixtures].prop_filter("a configuration that can work", |config| {
-        config.check().is_ok() && config.most_copies() < 50
-    })
+    prop_oneof![4 => ways(), 1 => mixtures]
+        .prop_filter("a configuration that can work", |config| {
+            config.check().is_ok() && config.most_copies() < 50
+        })
+        .boxed()
 }
 
 /// The same selections, all of them replaced by the mask token.
