@@ -281,13 +281,12 @@ impl MaskingConfig {
     /// most (spec 1).
     pub fn most_copies(&self) -> u32 {
         let of = |one: &Self| {
-            let (corruption, prediction) = (one.corruption_rate.range(), one.prediction().range());
-            if one.prediction_rate.is_none() {
-                return 1;
-            }
-            copies(corruption.0, prediction.1)
+            let pairs = one.pairs_of_rates().into_iter();
+            pairs
+                .map(|(corruption, prediction)| copies(corruption, prediction))
+                .max()
         };
-        self.components().map(of).max().unwrap_or(1)
+        self.components().filter_map(of).max().unwrap_or(1)
     }
 
     /// Rows emitted for each row read, in the mean over `steps` steps: exact where
@@ -434,33 +433,37 @@ impl MaskingConfig {
         Ok(())
     }
 
-    fn check_copies(&self, place: &str) -> Result<()> {
+    /// Pairs of m_corr and m_pred that rows may have, among them those with the most
+    /// copies and with the most tokens corrupted by them.
+    fn pairs_of_rates(&self) -> Vec<(f64, f64)> {
         let Some(prediction) = &self.prediction_rate else {
-            return Ok(());
+            return Vec::new();
         };
         let corruption = &self.corruption_rate;
         // Rates that both follow the step meet only in the same step; rates drawn for a
         // row may meet in any pair.
-        let pairs: Vec<(f64, f64)> = if corruption.is_drawn() || prediction.is_drawn() {
+        if corruption.is_drawn() || prediction.is_drawn() {
             let ((low, high), most) = (corruption.range(), prediction.range().1);
             // k copies corrupt most just below m_pred / (k − 1).
             let turns = (1..=64).map(|k| (most / f64::from(k) - 1e-9).clamp(low, high));
-            turns.chain([low, high]).map(|rate| (rate, most)).collect()
-        } else {
-            let end = self.schedule_steps.unwrap_or(1 << 20);
-            let grid = (0..=4096).map(|step| (f64::from(step) / 4096.0 * end as f64) as u64);
-            let breaks = [corruption, prediction]
-                .into_iter()
-                .filter_map(|rate| match rate {
-                    Rate::Piecewise(pieces) => Some(pieces.iter().map(|piece| piece.0)),
-                    _ => None,
-                })
-                .flatten();
-            grid.chain(breaks)
-                .filter_map(|step| Some((corruption.at(step, end)?, prediction.at(step, end)?)))
-                .collect()
-        };
-        for (corruption, prediction) in pairs {
+            return turns.chain([low, high]).map(|rate| (rate, most)).collect();
+        }
+        let end = self.schedule_steps.unwrap_or(1 << 20);
+        let grid = (0..=4096).map(|step| (f64::from(step) / 4096.0 * end as f64) as u64);
+        let breaks = [corruption, prediction]
+            .into_iter()
+            .filter_map(|rate| match rate {
+                Rate::Piecewise(pieces) => Some(pieces.iter().map(|piece| piece.0)),
+                _ => None,
+            })
+            .flatten();
+        grid.chain(breaks)
+            .filter_map(|step| Some((corruption.at(step, end)?, prediction.at(step, end)?)))
+            .collect()
+    }
+
+    fn check_copies(&self, place: &str) -> Result<()> {
+        for (corruption, prediction) in self.pairs_of_rates() {
             if corruption == 0.0 && prediction > 0.0 {
                 return Err(Error::usage(
                     format!("{place}.corruption_rate"),
