@@ -102,7 +102,7 @@ pub fn count(
         return count_run(config, source, output, options);
     }
     config.check()?;
-    let source = OpenSource::open(config, &source.into())?;
+    let mut source = OpenSource::open(config, &source.into())?;
     let configuration = Configuration {
         config,
         text: source.configuration(),
@@ -196,16 +196,16 @@ impl OpenSource {
 
     /// Counts it into `files`, and leaves no scratch behind.
     pub(super) fn count(
-        &self,
+        &mut self,
         config: &CountConfig,
         output: &Path,
         options: &StageOptions,
         files: &mut impl Files,
     ) -> Result<Counted> {
         let scratch = options.scratch_beside(output);
-        let counting = |source| Counting {
-            memory: beside_files(config, options),
-            threads: options.threads,
+        let counting = |source, memory, threads| Counting {
+            memory,
+            threads,
             progress: options.progress,
             ..Counting::new(config, source, &scratch)
         };
@@ -215,14 +215,17 @@ impl OpenSource {
                 let texts = WordTexts::new(&tokenizer, config.rules());
                 drop(tokenizer);
                 let corpus = TokenFiles::open(artefact, options)?;
-                files
-                    .count(&counting(WordSource::Tokens(&texts)), &corpus)
-                    .map(|counts| (counts, None))
+                let memory = beside_files(config, options);
+                let counting = counting(WordSource::Tokens(&texts), memory, options.threads);
+                files.count(&counting, &corpus).map(|counts| (counts, None))
             }
             Self::Text(text) => {
-                let corpus = text.files(options);
+                let memory = text.memory(writers(config), options)?;
+                text.cutter.remember(memory.known);
+                let corpus = text.files(&memory, options);
                 let source = WordSource::Text(&text.cutter, config.rules());
-                files.count(&counting(source), &corpus).and_then(|counts| {
+                let counting = counting(source, memory.counting, memory.threads);
+                files.count(&counting, &corpus).and_then(|counts| {
                     let rejected = corpus.rejected()?;
                     Ok((counts, Some(rejected)))
                 })
@@ -238,9 +241,13 @@ impl OpenSource {
 /// The memory that is left beside open files. Under a small bound files and readers
 /// take what they need in spite of it.
 pub(super) fn beside_files(config: &CountConfig, options: &StageOptions) -> ByteSize {
-    let files =
-        WRITER_MEMORY * u64::from(config.max_length) + READER_MEMORY * options.threads as u64;
+    let files = writers(config) + READER_MEMORY * options.threads as u64;
     ByteSize(options.memory.0 - files.min(options.memory.0 / 2))
+}
+
+/// The memory of the files of a key range while they are written.
+fn writers(config: &CountConfig) -> u64 {
+    WRITER_MEMORY * u64::from(config.max_length)
 }
 
 /// The windows of each length, as totals of a manifest name them.
