@@ -13,6 +13,7 @@ use crate::columnar::{CountsWriter, DocumentFile, Projection};
 use crate::config::{CountConfig, TokenizeConfig, WordRules};
 use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::{Frame, StageOptions};
+use crate::pipeline::text_memory::{PER_TOKEN, PROCESS};
 use crate::pipeline::text_words::TextWords;
 use crate::statistics::{Corpus, CountSink, Counting, Counts, Document, WordSource};
 use crate::storage::manifest::FORMAT;
@@ -215,7 +216,8 @@ impl OpenSource {
                 let texts = WordTexts::new(&tokenizer, config.rules());
                 drop(tokenizer);
                 let corpus = TokenFiles::open(artefact, options)?;
-                let memory = beside_files(config, options);
+                let held = PER_TOKEN * texts.vocabulary_size() as u64;
+                let memory = beside_files(config, held, options);
                 let counting = counting(WordSource::Tokens(&texts), memory, options.threads);
                 files.count(&counting, &corpus).map(|counts| (counts, None))
             }
@@ -238,11 +240,12 @@ impl OpenSource {
     }
 }
 
-/// The memory that is left beside open files. Under a small bound files and readers
-/// take what they need in spite of it.
-pub(super) fn beside_files(config: &CountConfig, options: &StageOptions) -> ByteSize {
+/// The memory that is left beside the process, `held` bytes of others, and open files.
+/// Under a small bound, less than 4/3 of these, they take what they need in spite of it.
+pub(super) fn beside_files(config: &CountConfig, held: u64, options: &StageOptions) -> ByteSize {
     let files = writers(config) + READER_MEMORY * options.threads as u64;
-    ByteSize(options.memory.0 - files.min(options.memory.0 / 2))
+    let taken = PROCESS + held + files;
+    ByteSize(options.memory.0 - taken.min(options.memory.0 / 4 * 3))
 }
 
 /// The memory of the files of a key range while they are written.

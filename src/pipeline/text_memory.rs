@@ -13,8 +13,8 @@
 //!   of M, a half where it cuts whole documents and not stretches between whitespace;
 //! * writing: 12 MiB for each length of n-grams.
 //!
-//! The rest, at least 8 MiB, counts. Where it would be less, threads remember nothing,
-//! then there are fewer of them, and then the bound is refused. A document of more than 1
+//! The rest, at least 8 MiB, counts. Where it would be less, threads remember a quarter,
+//! then nothing, then there are fewer of them, and then the bound is refused. A document of more than 1
 //! MiB comes on top, with up to three times its length a thread.
 
 use crate::base::error::{Error, Result};
@@ -25,8 +25,12 @@ use crate::tokenizer::cutter::{KNOWN_BYTES, MOST_KNOWN};
 /// Text in a chunk.
 pub(super) const CHUNK: ByteSize = ByteSize::mib(1);
 
-const PROCESS: u64 = 12 << 20;
-const PER_TOKEN: u64 = 1 << 10;
+/// Memory of the process before it has read anything.
+pub(super) const PROCESS: u64 = 12 << 20;
+
+/// Memory of a tokenizer for each of its tokens.
+pub(super) const PER_TOKEN: u64 = 1 << 10;
+
 const READING: u64 = 4 << 20;
 const LEAST_COUNTING: u64 = 8 << 20;
 /// What a tokenizer works on at once, at least, where that is a stretch of text.
@@ -80,7 +84,7 @@ impl TextNeed {
             ));
         }
         let remembered = if self.remembers { memory.0 / 8 } else { 0 };
-        let shares = [remembered, 0];
+        let shares = [remembered, remembered / 4, 0];
         (1..=threads)
             .rev()
             .flat_map(|threads| shares.map(|share| (threads, share)))
