@@ -512,6 +512,58 @@ fn raw_text_needs_no_tokenizer_and_may_be_counted_in_parts() {
 }
 
 #[test]
+fn raw_text_under_any_bound_leaves_the_bytes_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = low_threshold();
+    for (name, tokenizer) in [
+        ("unicode", None),
+        ("bert", Some("tokenizers/bert-base-uncased/vocab.txt")),
+    ] {
+        let of = |threads: usize, memory: u64| {
+            let output = dir.path().join(format!("{name}-{threads}-{memory}"));
+            let options = options(threads, ByteSize::mib(memory));
+            count(&config, text(tokenizer), &output, &options).unwrap();
+            parquet_files(&output)
+        };
+        let expected = of(2, 1024);
+        assert_eq!(expected.len(), 5);
+        // As much as there must be, so that nothing is remembered; less than eight
+        // threads need.
+        for (threads, memory) in [(1, 112), (2, 128), (8, 128)] {
+            assert!(
+                of(threads, memory) == expected,
+                "{name}, {threads} threads, {memory} MiB"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bound_that_raw_text_cannot_keep_is_refused_with_the_least() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |config: &CountConfig, tokenizer, memory| {
+        let output = dir.path().join("counts");
+        let small = options(2, ByteSize::mib(memory));
+        let error = count(config, text(tokenizer), &output, &small).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    };
+    let message = refused(&low_threshold(), None, 79);
+    assert!(message.contains("--memory: found 79MiB"), "{message}");
+    assert!(message.contains("at least 80MiB"), "{message}");
+    let bert = Some("tokenizers/bert-base-uncased/vocab.txt");
+    let message = refused(&low_threshold(), bert, 100);
+    assert!(message.contains("at least 110MiB"), "{message}");
+    // Shorter n-grams have fewer files.
+    let words = CountConfig {
+        max_length: 1,
+        ..low_threshold()
+    };
+    let output = dir.path().join("words");
+    count(&words, text(None), &output, &options(2, ByteSize::mib(64))).unwrap();
+}
+
+#[test]
 fn raw_text_that_cannot_be_used_is_counted_and_too_much_of_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("lines.jsonl");

@@ -13,6 +13,7 @@ use crate::columnar::{CountsWriter, DocumentFile, Projection};
 use crate::config::{CountConfig, TokenizeConfig, WordRules};
 use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::{Frame, StageOptions};
+use crate::pipeline::text_memory::{PER_TOKEN, PROCESS};
 use crate::pipeline::text_words::TextWords;
 use crate::statistics::{Corpus, CountSink, Counting, Counts, Document, WordSource};
 use crate::storage::manifest::FORMAT;
@@ -102,7 +103,7 @@ pub fn count(
         return count_run(config, source, output, options);
     }
     config.check()?;
-    let source = OpenSource::open(config, &source.into())?;
+    let mut source = OpenSource::open(config, &source.into())?;
     let configuration = Configuration {
         config,
         text: source.configuration(),
@@ -196,16 +197,16 @@ impl OpenSource {
 
     /// Counts it into `files`, and leaves no scratch behind.
     pub(super) fn count(
-        &self,
+        &mut self,
         config: &CountConfig,
         output: &Path,
         options: &StageOptions,
         files: &mut impl Files,
     ) -> Result<Counted> {
         let scratch = options.scratch_beside(output);
-        let counting = |source| Counting {
-            memory: beside_files(config, options),
-            threads: options.threads,
+        let counting = |source, memory, threads| Counting {
+            memory,
+            threads,
             progress: options.progress,
             ..Counting::new(config, source, &scratch)
         };
@@ -215,14 +216,18 @@ impl OpenSource {
                 let texts = WordTexts::new(&tokenizer, config.rules());
                 drop(tokenizer);
                 let corpus = TokenFiles::open(artefact, options)?;
-                files
-                    .count(&counting(WordSource::Tokens(&texts)), &corpus)
-                    .map(|counts| (counts, None))
+                let held = PER_TOKEN * texts.vocabulary_size() as u64;
+                let memory = beside_files(config, held, options);
+                let counting = counting(WordSource::Tokens(&texts), memory, options.threads);
+                files.count(&counting, &corpus).map(|counts| (counts, None))
             }
             Self::Text(text) => {
-                let corpus = text.files(options);
+                let memory = text.memory(writers(config), options)?;
+                text.cutter.remember(memory.known);
+                let corpus = text.files(&memory, options);
                 let source = WordSource::Text(&text.cutter, config.rules());
-                files.count(&counting(source), &corpus).and_then(|counts| {
+                let counting = counting(source, memory.counting, memory.threads);
+                files.count(&counting, &corpus).and_then(|counts| {
                     let rejected = corpus.rejected()?;
                     Ok((counts, Some(rejected)))
                 })
@@ -235,12 +240,17 @@ impl OpenSource {
     }
 }
 
-/// The memory that is left beside open files. Under a small bound files and readers
-/// take what they need in spite of it.
-pub(super) fn beside_files(config: &CountConfig, options: &StageOptions) -> ByteSize {
-    let files =
-        WRITER_MEMORY * u64::from(config.max_length) + READER_MEMORY * options.threads as u64;
-    ByteSize(options.memory.0 - files.min(options.memory.0 / 2))
+/// The memory that is left beside the process, `held` bytes of others, and open files.
+/// Under a small bound, less than 4/3 of these, they take what they need in spite of it.
+pub(super) fn beside_files(config: &CountConfig, held: u64, options: &StageOptions) -> ByteSize {
+    let files = writers(config) + READER_MEMORY * options.threads as u64;
+    let taken = PROCESS + held + files;
+    ByteSize(options.memory.0 - taken.min(options.memory.0 / 4 * 3))
+}
+
+/// The memory of the files of a key range while they are written.
+fn writers(config: &CountConfig) -> u64 {
+    WRITER_MEMORY * u64::from(config.max_length)
 }
 
 /// The windows of each length, as totals of a manifest name them.

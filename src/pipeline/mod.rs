@@ -13,6 +13,7 @@ pub mod runs;
 pub mod shard;
 pub mod stage;
 pub mod summary;
+mod text_memory;
 mod text_words;
 pub mod tokenize;
 pub mod train;

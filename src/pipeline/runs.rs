@@ -46,7 +46,7 @@ pub fn count_run(
     options: &StageOptions,
 ) -> Result<Manifest> {
     config.check()?;
-    let source = OpenSource::open(config, &source.into())?;
+    let mut source = OpenSource::open(config, &source.into())?;
     let configuration = RunConfiguration {
         max_length: config.max_length,
         rules: config.rules(),

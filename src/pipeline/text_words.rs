@@ -1,11 +1,12 @@
 //! Raw text as counting sees it: documents straight from the files, words cut by a
 //! tokenizer's pre-tokenizer or at Unicode's word boundaries. Nothing is tokenised, and
-//! the text is read once.
+//! the text is read once. What it takes of the memory: [`text_memory`](super::text_memory).
 
 use crate::base::error::{Error, Result};
 use crate::config::{CountConfig, TokenizeConfig, Unit, keys};
 use crate::parallel::Allowance;
 use crate::pipeline::stage::StageOptions;
+use crate::pipeline::text_memory::{CHUNK, TextMemory, TextNeed};
 use crate::pipeline::tokenize::{MEMORY_PER_BYTE, input_record};
 use crate::statistics::{Corpus, Document};
 use crate::storage::InputRecord;
@@ -48,9 +49,14 @@ impl TextWords {
                 )
             })?
         };
+        // Chunks follow from the inputs alone, whatever the memory: so parts do.
+        let chunks = TokenizeConfig {
+            file_bytes: config.file_bytes.min(CHUNK),
+            ..config.clone()
+        };
         Ok(Self {
-            corpus: text::Corpus::open(config)?,
-            config: config.clone(),
+            corpus: text::Corpus::open(&chunks)?,
+            config: chunks,
             cutter,
         })
     }
@@ -75,12 +81,30 @@ impl TextWords {
         })
     }
 
+    /// Divides the memory, beside `writers` bytes for files being written.
+    pub(super) fn memory(&self, writers: u64, options: &StageOptions) -> Result<TextMemory> {
+        let tokenizer = self.cutter.tokenizer();
+        let need = TextNeed {
+            tokens: tokenizer.map_or(0, |found| found.vocabulary_size() as u64),
+            whole_documents: tokenizer.is_some_and(|found| !found.cuts_at_whitespace()),
+            remembers: tokenizer.is_some_and(|found| found.cuts_at_whitespace()),
+            decompressor: self.corpus.decompressor_memory(),
+            max_document: self.config.max_document,
+            writers,
+        };
+        need.divide(options.memory, options.threads)
+    }
+
     /// The documents of this part.
-    pub(super) fn files<'a>(&'a self, options: &'a StageOptions) -> TextFiles<'a> {
+    pub(super) fn files<'a>(
+        &'a self,
+        memory: &TextMemory,
+        options: &'a StageOptions,
+    ) -> TextFiles<'a> {
         TextFiles {
             text: self,
             options,
-            allowance: Allowance::new(options.memory.0 / 2 / MEMORY_PER_BYTE),
+            allowance: Allowance::new(memory.at_once / MEMORY_PER_BYTE),
             documents: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             first: Mutex::new(None),
@@ -151,8 +175,8 @@ impl Corpus for TextFiles<'_> {
         self.options.check_stop()?;
         let cursor = chunk.cursor;
         let held = |text: &str| {
-            let by_tokenizer = self.text.cutter.has_tokenizer();
-            by_tokenizer.then(|| self.allowance.take(text.len() as u64))
+            let at_once = self.text.cutter.at_once(text) as u64;
+            (at_once > 0).then(|| self.allowance.take(at_once))
         };
         self.text.corpus.read(chunk, |outcome| {
             match outcome.text {

@@ -106,6 +106,20 @@ impl Corpus {
         self.files.iter().map(length).sum()
     }
 
+    /// Bytes of memory that decompressing takes, by the file that takes most: one is
+    /// open at a time. A file that cannot be read takes none.
+    pub fn decompressor_memory(&self) -> u64 {
+        let memory = |path: &PathBuf| -> io::Result<u64> {
+            let mut file = File::open(path)?;
+            match Compression::of(&mut file)? {
+                Some(compression) => compression.memory(&mut file),
+                None => Ok(0),
+            }
+        };
+        let all = self.files.iter().map(|path| memory(path).unwrap_or(0));
+        all.max().unwrap_or(0)
+    }
+
     /// The chunks of `part` from `from` on, in order.
     pub fn chunks(&self, part: Part, from: Cursor) -> Chunks<'_> {
         Chunks {

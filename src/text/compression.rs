@@ -12,6 +12,12 @@ use std::path::Path;
 /// Buffer before and behind a decompressor.
 const BUFFER: usize = 256 << 10;
 
+/// Memory of a decompressor beside its window: its tables and the buffers.
+const DECOMPRESSOR: u64 = 1 << 20;
+
+/// Bytes that tell how large the window is; more than any header has.
+const HEAD: usize = 64;
+
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -43,6 +49,21 @@ impl Compression {
         })
     }
 
+    /// Bytes of memory that reading `file` takes, about, by how it begins: a file in
+    /// several frames may say otherwise of a later one. Goes back to the beginning.
+    pub fn memory(self, file: &mut File) -> io::Result<u64> {
+        let mut head = Vec::with_capacity(HEAD);
+        file.take(HEAD as u64).read_to_end(&mut head)?;
+        file.rewind()?;
+        let window = match self {
+            Self::Gzip => 0,
+            Self::Zstd => zstd_window(&head).unwrap_or(0),
+            Self::Bzip2 => 4 << 20,
+            Self::Xz => xz_dictionary(&head).unwrap_or(0),
+        };
+        Ok(window + DECOMPRESSOR)
+    }
+
     /// The bytes inside `file`.
     pub fn reader(self, file: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
         let packed = BufReader::with_capacity(BUFFER, file);
@@ -58,6 +79,46 @@ impl Compression {
         };
         Ok(Box::new(BufReader::with_capacity(BUFFER, plain)))
     }
+}
+
+/// The window of a Zstandard frame, or the length of its content where that is one
+/// segment (RFC 8878, 3.1.1.1). `None` for a skippable frame.
+fn zstd_window(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(&[0x28, 0xB5, 0x2F, 0xFD])?;
+    let (&descriptor, rest) = rest.split_first()?;
+    if descriptor & 0x20 == 0 {
+        let &window = rest.first()?;
+        let base = 1u64 << (10 + (window >> 3));
+        return Some(base + base / 8 * u64::from(window & 7));
+    }
+    let dictionary_id = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let length = 1 << (descriptor >> 6);
+    let field = rest.get(dictionary_id..dictionary_id + length)?;
+    let content = field
+        .iter()
+        .rev()
+        .fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+    Some(if length == 2 { content + 256 } else { content })
+}
+
+/// The dictionary of the LZMA2 filter in an .xz file's first block. `None` where another
+/// filter comes first.
+fn xz_dictionary(head: &[u8]) -> Option<u64> {
+    const STREAM_HEADER: usize = 12;
+    let flags = *head.get(STREAM_HEADER + 1)?;
+    let mut at = STREAM_HEADER + 2;
+    // Lengths of the block, packed and not, where the flags say so: 7 bits a byte.
+    for _ in 0..(flags >> 6).count_ones() {
+        while *head.get(at)? & 0x80 != 0 {
+            at += 1;
+        }
+        at += 1;
+    }
+    let [0x21, 1, size, ..] = *head.get(at..)? else {
+        return None;
+    };
+    let bits = u32::from(size.min(39));
+    Some((2 | u64::from(bits & 1)) << (bits / 2 + 11))
 }
 
 /// Opens the file at `path` from its beginning, decompressed if need be.
@@ -144,6 +205,36 @@ mod tests {
                 assert!(error.is_some(), "{compression:?} cut at {cut}");
                 assert!(text.len() <= 10_000);
             }
+        }
+    }
+
+    #[test]
+    fn windows_are_known_before_a_file_is_read() {
+        let memory = |compression: Compression, bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, bytes).unwrap();
+            file.rewind().unwrap();
+            let memory = compression.memory(&mut file).unwrap();
+            assert_eq!(file.stream_position().unwrap(), 0);
+            memory - DECOMPRESSOR
+        };
+        let text = b"far and wide".repeat(1000);
+        let mut out = Vec::new();
+        let mut encoder = zstd::stream::write::Encoder::new(&mut out, 1).unwrap();
+        encoder.window_log(27).unwrap();
+        std::io::Write::write_all(&mut encoder, &text).unwrap();
+        encoder.finish().unwrap();
+        assert_eq!(memory(Compression::Zstd, &out), 1 << 27);
+        // One segment, whose length the frame says.
+        let whole = zstd::bulk::compress(&text, 1).unwrap();
+        assert_eq!(memory(Compression::Zstd, &whole), text.len() as u64);
+        // Preset 6 has a dictionary of 8 MiB.
+        let xz = compressed(Compression::Xz, &text);
+        assert_eq!(memory(Compression::Xz, &xz), 8 << 20);
+        // Whatever is there, nothing breaks.
+        for length in 0..20 {
+            zstd_window(&whole[..length]);
+            xz_dictionary(&xz[..length]);
         }
     }
 

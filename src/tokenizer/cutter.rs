@@ -5,7 +5,8 @@
 //! Cost: by Unicode about 20 ns a word of English; by a tokenizer what its normaliser
 //! and pre-tokenizer cost, 1.3 µs, but BERT's are asked once for each stretch of text
 //! between whitespace. Memory: one word; with a tokenizer about 128
-//! bytes for each byte of the document at hand.
+//! bytes for each byte that it is handed at once ([`WordCutter::at_once`]), and
+//! [`KNOWN_BYTES`] for each stretch that a thread remembers.
 
 use super::words::{Scratch, WordKind};
 use super::{Tokenizer, Unencodable};
@@ -20,14 +21,19 @@ pub struct WordCutter {
     /// What is known of stretches between whitespace, where the tokenizer cuts each by
     /// itself; one for each thread at work.
     known: Mutex<Vec<Known>>,
+    /// Stretches that a thread remembers, at most.
+    most_known: usize,
 }
 
 /// Stretches of text that were cut before, and their words.
 type Known = HashMap<Box<str>, Vec<Box<[u8]>>>;
 
-/// Stretches that are remembered, at most: the first to come, which frequent ones are.
-/// About 20 MB.
-const MOST_KNOWN: usize = 1 << 17;
+/// Stretches that a thread remembers, at most: the first to come, which frequent ones
+/// are.
+pub const MOST_KNOWN: usize = 1 << 17;
+
+/// Bytes of memory that a remembered stretch takes, about.
+pub const KNOWN_BYTES: usize = 192;
 
 /// A longer stretch is hardly met again.
 const LONGEST_KNOWN: usize = 40;
@@ -39,6 +45,7 @@ impl WordCutter {
             tokenizer: None,
             cased,
             known: Mutex::default(),
+            most_known: 0,
         }
     }
 
@@ -49,7 +56,13 @@ impl WordCutter {
             tokenizer: Some(tokenizer),
             cased,
             known: Mutex::default(),
+            most_known: MOST_KNOWN,
         })
+    }
+
+    /// Lets each thread remember up to `most` stretches.
+    pub fn remember(&mut self, most: usize) {
+        self.most_known = most;
     }
 
     /// Names the rule: the version of Unicode, or the tokenizer's fingerprint.
@@ -63,9 +76,21 @@ impl WordCutter {
         }
     }
 
-    /// Whether a tokenizer cuts.
-    pub fn has_tokenizer(&self) -> bool {
-        self.tokenizer.is_some()
+    /// The tokenizer that cuts, if one does.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    /// Bytes of `text` that the tokenizer is handed at once: the longest stretch between
+    /// whitespace where it cuts each by itself.
+    pub fn at_once(&self, text: &str) -> usize {
+        match &self.tokenizer {
+            None => 0,
+            Some(tokenizer) if tokenizer.cuts_at_whitespace() => {
+                stretches(text).map(str::len).max().unwrap_or(0)
+            }
+            Some(_) => text.len(),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Known>> {
@@ -81,7 +106,7 @@ impl WordCutter {
                 return tokenizer.cut(text, word);
             }
             let mut known = self.known().pop().unwrap_or_default();
-            let done = cut_apart(tokenizer, text, &mut known, word);
+            let done = cut_apart(tokenizer, text, (&mut known, self.most_known), word);
             self.known().push(known);
             return done;
         }
@@ -106,19 +131,24 @@ impl WordCutter {
     }
 }
 
+/// Text between the whitespace that BERT's normaliser keeps; other control characters
+/// it drops.
+fn stretches(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t', '\n', '\r'])
+}
+
 /// Cuts every stretch between whitespace by itself, and one that was met before not
-/// again.
+/// again; remembers up to `most`.
 fn cut_apart(
     tokenizer: &Tokenizer,
     text: &str,
-    known: &mut Known,
+    (known, most): (&mut Known, usize),
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), Unencodable> {
-    // The whitespace that BERT's normaliser keeps; other control characters it drops.
-    for stretch in text.split([' ', '\t', '\n', '\r']) {
+    for stretch in stretches(text) {
         if let Some(words) = known.get(stretch) {
             words.iter().for_each(|word| each(word));
-        } else if stretch.len() > LONGEST_KNOWN || known.len() >= MOST_KNOWN {
+        } else if stretch.len() > LONGEST_KNOWN || known.len() >= most {
             tokenizer.cut(stretch, &mut each)?;
         } else {
             let mut words: Vec<Box<[u8]>> = Vec::new();
@@ -222,7 +252,7 @@ mod tests {
             // Cut, and remembered.
             for _ in 0..2 {
                 let mut apart: Vec<Vec<u8>> = Vec::new();
-                cut_apart(&tokenizer, &text, &mut known, |word| apart.push(word.to_vec())).unwrap();
+                cut_apart(&tokenizer, &text, (&mut known, 10), |word| apart.push(word.to_vec())).unwrap();
                 prop_assert_eq!(&apart, &whole);
             }
         }

@@ -6,7 +6,7 @@
 //! word starts. Encoding runs at the library's speed, 2 to 6 MB/s a core, and takes
 //! about 128 bytes of memory for each byte of the document at hand.
 
-mod cutter;
+pub mod cutter;
 mod markers;
 mod roles;
 mod source;
