@@ -676,7 +676,7 @@ fn a_full_disk_ends_a_run_with_a_way_out() {
     for (output, scratch) in [("small/runs", "scratch"), ("runs", "small/scratch")] {
         let script = format!(
             "mount -t tmpfs -o size=64k tmpfs {small} && \
-             {cloze} count {tokens} --runs --memory 2MiB -o {output} --scratch {scratch}; \
+             {cloze} count {tokens} --runs --memory 4MiB -o {output} --scratch {scratch}; \
              code=$?; ls {output} 2>/dev/null; exit $code",
             small = small.display(),
             cloze = env!("CARGO_BIN_EXE_cloze"),
