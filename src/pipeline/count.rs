@@ -13,7 +13,7 @@ use crate::columnar::{CountsWriter, DocumentFile, Projection};
 use crate::config::{CountConfig, TokenizeConfig, WordRules};
 use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::{Frame, StageOptions};
-use crate::pipeline::text_memory::{PER_TOKEN, PROCESS};
+use crate::pipeline::text_memory::PROCESS;
 use crate::pipeline::text_words::TextWords;
 use crate::statistics::{Corpus, CountSink, Counting, Counts, Document, WordSource};
 use crate::storage::manifest::FORMAT;
@@ -216,8 +216,7 @@ impl OpenSource {
                 let texts = WordTexts::new(&tokenizer, config.rules());
                 drop(tokenizer);
                 let corpus = TokenFiles::open(artefact, options)?;
-                let held = PER_TOKEN * texts.vocabulary_size() as u64;
-                let memory = beside_files(config, held, options);
+                let memory = beside_files(config, options);
                 let counting = counting(WordSource::Tokens(&texts), memory, options.threads);
                 files.count(&counting, &corpus).map(|counts| (counts, None))
             }
@@ -240,11 +239,11 @@ impl OpenSource {
     }
 }
 
-/// The memory that is left beside the process, `held` bytes of others, and open files.
+/// The memory that is left beside the process and open files.
 /// Under a small bound, less than 4/3 of these, they take what they need in spite of it.
-pub(super) fn beside_files(config: &CountConfig, held: u64, options: &StageOptions) -> ByteSize {
+pub(super) fn beside_files(config: &CountConfig, options: &StageOptions) -> ByteSize {
     let files = writers(config) + READER_MEMORY * options.threads as u64;
-    let taken = PROCESS + held + files;
+    let taken = PROCESS + files;
     ByteSize(options.memory.0 - taken.min(options.memory.0 / 4 * 3))
 }
 

@@ -65,7 +65,7 @@ pub fn merge(
         max_length: config.max_length as usize,
         min_count: config.min_count,
         part: options.part,
-        memory: beside_files(config, 0, options),
+        memory: beside_files(config, options),
         threads: options.threads,
         progress: options.progress,
         ..Join::new(

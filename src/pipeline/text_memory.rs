@@ -29,7 +29,7 @@ pub(super) const CHUNK: ByteSize = ByteSize::mib(1);
 pub(super) const PROCESS: u64 = 12 << 20;
 
 /// Memory of a tokenizer for each of its tokens.
-pub(super) const PER_TOKEN: u64 = 1 << 10;
+const PER_TOKEN: u64 = 1 << 10;
 
 const READING: u64 = 4 << 20;
 const LEAST_COUNTING: u64 = 8 << 20;
