@@ -8,7 +8,7 @@ use cloze::base::boundaries::Boundaries;
 use cloze::base::generator::{Key, Purpose};
 use cloze::base::token::{SpecialTokens, TokenId};
 use cloze::config::{MaskingConfig, Strategy};
-use cloze::masking::{InPlace, Masker, Realised, Row, Stamp, TokenTable, Workspace};
+use cloze::masking::{MaskedRow, Masker, Realised, Row, Stamp, TokenTable, Workspace};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -85,13 +85,10 @@ fn masking(criterion: &mut Criterion) {
                 .expect("a configuration that works");
             let text = Text::new(length);
             let mut work = Workspace::new();
-            let (mut input, mut predicted, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+            let mut out = MaskedRow::default();
             let (mut sample, mut sum) = (0, Realised::default());
             group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
                 bencher.iter(|| {
-                    input.clear();
-                    predicted.clear();
-                    labels.clear();
                     for _ in 0..ROWS {
                         let key = Key {
                             sample,
@@ -100,14 +97,9 @@ fn masking(criterion: &mut Criterion) {
                         sample += 1;
                         let row = black_box(text.row());
                         masker.select(&row, key, Stamp::default(), &mut work);
-                        let mut out = InPlace {
-                            input: &mut input,
-                            predicted: &mut predicted,
-                            labels: &mut labels,
-                        };
-                        sum.add(&masker.write(&row, key, 0, &mut work, &mut out));
+                        sum.add(&masker.write(&row, key, 0, &mut work, &mut out.output()));
+                        black_box(&out);
                     }
-                    black_box((&input, &predicted, &labels));
                 });
             });
             let share = sum.predicted as f64 / sum.maskable as f64;

@@ -6,7 +6,7 @@ use cloze::base::boundaries::Boundaries;
 use cloze::base::generator::{Key, Purpose};
 use cloze::base::token::SpecialTokens;
 use cloze::config::{Layout, Level, MaskingConfig, Strategy};
-use cloze::masking::{InPlace, Masker, Removed, Row, Sentinels, Stamp, TokenTable, Workspace};
+use cloze::masking::{MaskedRow, Masker, Row, Stamp, TokenTable, Workspace};
 use std::sync::Arc;
 
 const LENGTH: usize = 512;
@@ -47,76 +47,22 @@ impl Text {
     }
 }
 
-#[derive(Default)]
-struct Out {
-    input: Vec<u32>,
-    places: Vec<u32>,
-    target: Vec<u32>,
-    predicted: Vec<u32>,
-    labels: Vec<u32>,
-}
-
 fn mask(
     masker: &Masker,
     text: &Text,
     samples: std::ops::Range<u64>,
     work: &mut Workspace,
-    out: &mut Out,
+    out: &mut MaskedRow,
 ) {
     let row = text.row();
     for sample in samples {
-        for values in [
-            &mut out.input,
-            &mut out.places,
-            &mut out.target,
-            &mut out.predicted,
-            &mut out.labels,
-        ] {
-            values.clear();
-        }
         let key = Key {
             sample,
             ..Key::default()
         };
         let drawn = masker.select(&row, key, Stamp::default(), work);
-        let Out {
-            input,
-            places,
-            target,
-            predicted,
-            labels,
-        } = out;
         for copy in 0..drawn.copies {
-            match masker.layout() {
-                Layout::InPlace => {
-                    let mut into = InPlace {
-                        input,
-                        predicted,
-                        labels,
-                    };
-                    masker.write(&row, key, copy, work, &mut into);
-                }
-                Layout::Removed => {
-                    let mut into = Removed {
-                        input,
-                        places,
-                        base: 0,
-                        predicted,
-                        labels,
-                    };
-                    masker.write_removed(&row, key, copy, work, &mut into);
-                }
-                Layout::Sentinel => {
-                    let mut into = Sentinels {
-                        input,
-                        places,
-                        target,
-                        predicted,
-                        labels,
-                    };
-                    masker.write_sentinel(&row, key, copy, work, &mut into);
-                }
-            }
+            masker.write(&row, key, copy, work, &mut out.output());
         }
     }
 }
@@ -157,7 +103,7 @@ fn nothing_is_allocated_for_a_row_once_the_buffers_have_grown() {
                         ..TokenTable::new(1000, &special)
                     };
                     let masker = Masker::new(&config, &tokens).unwrap();
-                    let (mut work, mut out) = (Workspace::new(), Out::default());
+                    let (mut work, mut out) = (Workspace::new(), MaskedRow::default());
                     // Grows every buffer as far as any row needs it.
                     mask(&masker, &text, 0..1000, &mut work, &mut out);
                     let counted = measure(|| {

@@ -7,7 +7,7 @@ use cloze::base::boundaries::Boundaries;
 use cloze::base::generator::Key;
 use cloze::base::token::SpecialTokens;
 use cloze::config::{Layout, MaskingConfig, keys};
-use cloze::masking::{InPlace, Masker, Removed, Row, Sentinels, Stamp, TokenTable, Workspace};
+use cloze::masking::{MaskedRow, Masker, Row, Stamp, TokenTable, Workspace};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
@@ -182,16 +182,17 @@ fn mask(
     assert!((1..=64).contains(&drawn.copies) && drawn.weight >= 1.0);
     let mut seen = vec![false; length];
     for copy in 0..drawn.copies {
-        let (mut input, mut places, mut target) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut predicted, mut labels) = (Vec::new(), Vec::new());
+        let mut out = MaskedRow::default();
+        masker.write(&row, key, copy, work, &mut out.output());
+        let MaskedRow {
+            input,
+            places,
+            target,
+            predicted,
+            labels,
+        } = out;
         match masker.layout() {
             Layout::InPlace => {
-                let mut out = InPlace {
-                    input: &mut input,
-                    predicted: &mut predicted,
-                    labels: &mut labels,
-                };
-                masker.write(&row, key, copy, work, &mut out);
                 for (place, (&now, &id)) in input.iter().zip(&ids).enumerate() {
                     assert!(now == id || !special.is_reserved(id));
                     if now != id {
@@ -200,26 +201,8 @@ fn mask(
                     }
                 }
             }
-            Layout::Removed => {
-                let mut out = Removed {
-                    input: &mut input,
-                    places: &mut places,
-                    base: 0,
-                    predicted: &mut predicted,
-                    labels: &mut labels,
-                };
-                masker.write_removed(&row, key, copy, work, &mut out);
-                assert_eq!(input.len(), places.len());
-            }
+            Layout::Removed => assert_eq!(input.len(), places.len()),
             Layout::Sentinel => {
-                let mut out = Sentinels {
-                    input: &mut input,
-                    places: &mut places,
-                    target: &mut target,
-                    predicted: &mut predicted,
-                    labels: &mut labels,
-                };
-                masker.write_sentinel(&row, key, copy, work, &mut out);
                 let sentinels = input.iter().filter(|&&id| id >= 290).count();
                 let end = usize::from(!target.is_empty());
                 assert_eq!(input.len() + target.len(), length + 2 * sentinels + end);

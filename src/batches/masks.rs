@@ -9,7 +9,7 @@ use crate::base::generator::Key;
 use crate::base::token::TokenId;
 use crate::columnar::Projection;
 use crate::config::Layout;
-use crate::masking::{InPlace, Masker, Realised, Removed, Row, Sentinels, Stamp, Workspace};
+use crate::masking::{Masker, Output, Realised, Row, Stamp, Workspace};
 
 /// Puts masked rows into batches.
 pub struct BatchMasker {
@@ -90,13 +90,7 @@ impl BatchMasker {
         let row = &buffer.row();
         let drawn = self.masker.select(row, key, stamp, &mut self.work);
         for copy in 0..drawn.copies {
-            let before = batch.places.len();
-            match self.masker.layout() {
-                Layout::InPlace => self.push_in_place(row, key, copy, batch),
-                Layout::Removed => self.push_removed(row, key, copy, batch),
-                Layout::Sentinel => self.push_sentinel(row, key, copy, batch),
-            }
-            batch.push_runs(buffer.ends(), before);
+            self.push_copy(row, buffer.ends(), key, copy, batch);
             if self.masker.is_weighted() {
                 batch.weights.push(drawn.weight);
             }
@@ -104,49 +98,35 @@ impl BatchMasker {
         }
     }
 
-    fn push_in_place(&mut self, row: &Row<'_>, key: Key, copy: u32, batch: &mut Batch) {
-        let mut out = InPlace {
-            input: &mut batch.input,
-            predicted: &mut batch.predicted,
-            labels: &mut batch.labels,
-        };
-        let realised = self.masker.write(row, key, copy, &mut self.work, &mut out);
-        batch.realised.add(&realised);
-        batch.lengths.push(row.len() as u32);
-        let padded = (batch.rows + 1) * self.row_length;
-        batch.input.resize(padded, self.pad);
-    }
-
-    fn push_removed(&mut self, row: &Row<'_>, key: Key, copy: u32, batch: &mut Batch) {
-        let before = batch.input.len();
-        let mut out = Removed {
-            input: &mut batch.input,
-            places: &mut batch.places,
-            base: (batch.rows * self.row_length) as u32,
-            predicted: &mut batch.predicted,
-            labels: &mut batch.labels,
-        };
-        let masks = &self.masker;
-        let realised = masks.write_removed(row, key, copy, &mut self.work, &mut out);
-        batch.realised.add(&realised);
-        batch.lengths.push((batch.input.len() - before) as u32);
-    }
-
-    fn push_sentinel(&mut self, row: &Row<'_>, key: Key, copy: u32, batch: &mut Batch) {
-        let (before, target) = (batch.input.len(), batch.target.len());
-        let mut out = Sentinels {
+    fn push_copy(&mut self, row: &Row<'_>, ends: &[u32], key: Key, copy: u32, batch: &mut Batch) {
+        let (input, places) = (batch.input.len(), batch.places.len());
+        let target = batch.target.len();
+        let mut out = Output {
+            base: match batch.layout {
+                Layout::InPlace | Layout::Removed => batch.rows * self.row_length,
+                Layout::Sentinel => target,
+            } as u32,
             input: &mut batch.input,
             places: &mut batch.places,
             target: &mut batch.target,
             predicted: &mut batch.predicted,
             labels: &mut batch.labels,
         };
-        let masks = &self.masker;
-        let realised = masks.write_sentinel(row, key, copy, &mut self.work, &mut out);
+        let realised = self.masker.write(row, key, copy, &mut self.work, &mut out);
         batch.realised.add(&realised);
-        batch.lengths.push((batch.input.len() - before) as u32);
-        let target = batch.target.len() - target;
-        batch.target_lengths.push(target as u32);
+        batch.lengths.push((batch.input.len() - input) as u32);
+        match batch.layout {
+            Layout::InPlace => {
+                let padded = (batch.rows + 1) * self.row_length;
+                batch.input.resize(padded, self.pad);
+            }
+            Layout::Removed => {}
+            Layout::Sentinel => {
+                let target = batch.target.len() - target;
+                batch.target_lengths.push(target as u32);
+            }
+        }
+        batch.push_runs(ends, places);
     }
 
     /// Makes the rows of a batch equally long, where their layout does not: as long as

@@ -1,4 +1,5 @@
-//! The whole way of one row: select once, then write each copy.
+//! The way of one row: its rates and what its copies corrupt are drawn once, for
+//! [`super::layout`] to write each copy.
 
 use super::bits;
 use super::budget::{Counts, Rates};
@@ -20,13 +21,14 @@ use crate::config::{Layout, MaskingConfig};
 #[derive(Debug, Clone)]
 pub struct Masker {
     /// The components of a mixture, or the whole.
-    ways: Vec<Rules>,
+    pub(super) ways: Vec<Rules>,
     /// Share of rows that the first 1, 2, … components mask; empty without a mixture.
     up_to: Vec<f64>,
     weighted: bool,
     layout: Layout,
-    sentinels: Vec<TokenId>,
-    end: Option<TokenId>,
+    pub(super) sentinels: Vec<TokenId>,
+    /// Closes a target.
+    pub(super) end: Option<TokenId>,
 }
 
 /// Buffers of one thread, and what was selected in the row at hand. About 60 bytes
@@ -34,7 +36,7 @@ pub struct Masker {
 #[derive(Debug, Clone, Default)]
 pub struct Workspace {
     /// The component that masks the row.
-    way: usize,
+    pub(super) way: usize,
     pub(super) rates: Rates,
     pub(super) maskable: Vec<u64>,
     pub(super) count: u32,
@@ -54,62 +56,7 @@ pub struct Workspace {
     pub(super) weighted: Weighted,
     pub(super) choice: Choice,
     /// The ids of a row whose tokens do not stay in place.
-    ids: Vec<TokenId>,
-}
-
-/// Where rows go in the layout that keeps tokens in place, with the labels as
-/// positions and ids.
-#[derive(Debug)]
-pub struct InPlace<'a> {
-    /// Ids after corruption.
-    pub input: &'a mut Vec<TokenId>,
-    /// Positions in `input` that carry a label, ascending.
-    pub predicted: &'a mut Vec<u32>,
-    /// The original id at each of them.
-    pub labels: &'a mut Vec<TokenId>,
-}
-
-/// Where rows go whose masked tokens are taken out.
-#[derive(Debug)]
-pub struct Removed<'a> {
-    /// Ids of the tokens that stay, corrupted where they are random ones.
-    pub input: &'a mut Vec<TokenId>,
-    /// The place of each of them in the row as it was.
-    pub places: &'a mut Vec<u32>,
-    /// What is added to the places in `predicted`: row · length in a batch.
-    pub base: u32,
-    /// `base` + place in the row as it was of each label, ascending.
-    pub predicted: &'a mut Vec<u32>,
-    /// The original id at each of them.
-    pub labels: &'a mut Vec<TokenId>,
-}
-
-/// Where rows go whose masked runs become sentinels.
-#[derive(Debug)]
-pub struct Sentinels<'a> {
-    /// Ids with one sentinel for each run.
-    pub input: &'a mut Vec<TokenId>,
-    /// The place of each of them in the row as it was, of a sentinel that of the first
-    /// token it stands for.
-    pub places: &'a mut Vec<u32>,
-    /// Sentinel, its tokens, sentinel, its tokens, …, and the token that closes a row;
-    /// nothing where nothing was selected.
-    pub target: &'a mut Vec<TokenId>,
-    /// Positions in `target` that carry a label, ascending: all but tokens of the text
-    /// that m_pred below m_corr leaves without one.
-    pub predicted: &'a mut Vec<u32>,
-    /// The id at each of them.
-    pub labels: &'a mut Vec<TokenId>,
-}
-
-impl Sentinels<'_> {
-    fn push_target(&mut self, id: TokenId, labelled: bool) {
-        if labelled {
-            self.predicted.push(self.target.len() as u32);
-            self.labels.push(id);
-        }
-        self.target.push(id);
-    }
+    pub(super) ids: Vec<TokenId>,
 }
 
 impl Masker {
@@ -154,7 +101,7 @@ impl Masker {
         })
     }
 
-    /// What becomes of the selected tokens, and so which of the writers is to be used.
+    /// What becomes of the selected tokens.
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -175,7 +122,7 @@ impl Masker {
     }
 
     /// Draws how `row` is masked and what each of its copies corrupts, and keeps it in
-    /// `work` for the writers.
+    /// `work` for [`Masker::write`].
     pub fn select(&self, row: &Row<'_>, key: Key, stamp: Stamp, work: &mut Workspace) -> Drawn {
         let mut draws = Key { copy: 0, ..key }.generator(Purpose::Rate);
         work.way = match self.up_to.len() {
@@ -195,112 +142,8 @@ impl Masker {
         Drawn::new(work.way, &work.rates, self.weighted)
     }
 
-    /// Writes copy `copy` of the row that was selected in `work` last, with the same
-    /// `row` and `key`: appends the corrupted ids, the positions that carry a label
-    /// (as indices into `out.input`) and the labels.
-    pub fn write(
-        &self,
-        row: &Row<'_>,
-        key: Key,
-        copy: u32,
-        work: &mut Workspace,
-        out: &mut InPlace<'_>,
-    ) -> Realised {
-        let base = out.input.len();
-        out.input.extend_from_slice(row.ids);
-        let realised = self.corrupt(key, copy, work, &mut out.input[base..]);
-        let first = out.predicted.len();
-        bits::append_ones(work.choice.labelled.iter().copied(), out.predicted);
-        for position in &mut out.predicted[first..] {
-            out.labels.push(row.ids[*position as usize]);
-            *position += base as u32;
-        }
-        realised
-    }
-
-    /// As [`Masker::write`], for the layout `removed`.
-    pub fn write_removed(
-        &self,
-        row: &Row<'_>,
-        key: Key,
-        copy: u32,
-        work: &mut Workspace,
-        out: &mut Removed<'_>,
-    ) -> Realised {
-        let mut ids = std::mem::take(&mut work.ids);
-        ids.clear();
-        ids.extend_from_slice(row.ids);
-        let realised = self.corrupt(key, copy, work, &mut ids);
-        let mask = self.ways[work.way].replacement.mask();
-        for (place, (&id, &original)) in (0..).zip(ids.iter().zip(row.ids)) {
-            if id != mask || original == mask {
-                out.input.push(id);
-                out.places.push(place);
-            }
-        }
-        work.ids = ids;
-        let first = out.predicted.len();
-        bits::append_ones(work.choice.labelled.iter().copied(), out.predicted);
-        for position in &mut out.predicted[first..] {
-            out.labels.push(row.ids[*position as usize]);
-            *position += out.base;
-        }
-        realised
-    }
-
-    /// As [`Masker::write`], for the layout `sentinel`. Spans beyond the number of
-    /// sentinels, the last ones of the row, stay as they are.
-    pub fn write_sentinel(
-        &self,
-        row: &Row<'_>,
-        key: Key,
-        copy: u32,
-        work: &mut Workspace,
-        out: &mut Sentinels<'_>,
-    ) -> Realised {
-        let beyond = work.cut_runs(copy as usize, self.sentinels.len());
-        let mut ids = std::mem::take(&mut work.ids);
-        ids.clear();
-        ids.extend_from_slice(row.ids);
-        let mut realised = self.corrupt(key, copy, work, &mut ids);
-        work.ids = ids;
-        realised.without_sentinel += u64::from(beyond);
-
-        if work.count == 0 {
-            out.input.extend_from_slice(row.ids);
-            out.places.extend(0..row.len() as u32);
-            return realised;
-        }
-        let words = work.maskable.len();
-        let is_set = |plane: &[u64], place: usize| plane[place / 64] >> (place % 64) & 1 == 1;
-        let selected = &work.selected[copy as usize * words..][..words];
-        let mut sentinels = self.sentinels.iter();
-        let mut inside = false;
-        for (place, &id) in row.ids.iter().enumerate() {
-            if !is_set(selected, place) {
-                out.input.push(id);
-                out.places.push(place as u32);
-                inside = false;
-                continue;
-            }
-            if !inside && let Some(&sentinel) = sentinels.next() {
-                out.input.push(sentinel);
-                out.places.push(place as u32);
-                out.push_target(sentinel, true);
-            }
-            inside = true;
-            out.push_target(id, is_set(&work.choice.labelled, place));
-        }
-        if let Some(end) = self.end
-            && bits::count(selected) > 0
-        {
-            out.push_target(end, true);
-        }
-        realised
-    }
-
     /// Replaces what `copy` selected in `input` and chooses its labels.
-    fn corrupt(
+    pub(super) fn corrupt(
         &self,
         key: Key,
         copy: u32,
@@ -345,7 +188,7 @@ impl Workspace {
 
     /// Takes what follows the first `runs` runs out of what `copy` selected; how many
     /// tokens that were.
-    fn cut_runs(&mut self, copy: usize, runs: usize) -> u32 {
+    pub(super) fn cut_runs(&mut self, copy: usize, runs: usize) -> u32 {
         let words = self.maskable.len();
         let plane = &mut self.selected[copy * words..][..words];
         let (mut seen, mut before) = (0, 0);

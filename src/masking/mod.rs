@@ -3,10 +3,9 @@
 //! tokenizer and no thread. Nothing is allocated per row once the buffers of a
 //! [`Workspace`] have grown (`tests/allocation.rs` counts).
 //!
-//! [`Masker::select`] draws a row's rates and what each copy of it corrupts; then a
-//! writer puts each copy into its layout: [`Masker::write`] in place,
-//! [`Masker::write_removed`], [`Masker::write_sentinel`]. All three draw alike, so the
-//! layout changes nothing of what is masked, unless the sentinels run out.
+//! [`Masker::select`] draws a row's rates and what each copy of it corrupts; then
+//! [`Masker::write`] puts each copy into the layout asked for. All layouts draw alike, so
+//! the layout changes nothing of what is masked, unless the sentinels run out.
 //!
 //! # From key to mask, draw by draw
 //! Written down so that another implementation gives the same masks; a table of
@@ -102,6 +101,7 @@
 
 mod bits;
 mod budget;
+mod layout;
 mod masker;
 mod predict;
 mod realised;
@@ -118,7 +118,8 @@ pub mod units;
 pub mod weights;
 pub mod word_spans;
 
-pub use masker::{InPlace, Masker, Removed, Sentinels, Workspace};
+pub use layout::{MaskedRow, Output};
+pub use masker::{Masker, Workspace};
 pub use realised::Realised;
 pub use row::Row;
 pub use stamp::{Drawn, Stamp};

@@ -6,7 +6,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
-use crate::config::{InitialBias, MaskingConfig, TrainConfig};
+use crate::config::{InitialBias, TrainConfig};
 use crate::pipeline::masks;
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::progress::short;
@@ -100,9 +100,7 @@ pub fn train(
                 let batch = stream.read()?;
                 if batch.realised.capped > 0 && !warned {
                     warned = true;
-                    options
-                        .progress
-                        .warn("train", &capped(&config.masking, &batch.realised));
+                    options.progress.warn("train", &capped(&batch.realised));
                 }
                 Ok(batch)
             })
@@ -162,14 +160,8 @@ fn finish(
             tokens: None,
         });
     }
-    let rows = config.steps as f64
-        * f64::from(config.batch_size)
-        * config.masking.mean_copies(config.steps);
     frame.total("steps", config.steps);
-    frame.total(
-        "tokens_trained",
-        (rows * f64::from(config.rows.length)) as u64,
-    );
+    frame.total("tokens_trained", outcome.tokens);
     frame.total("unigram_entropy", entropy.entropy);
     if let Some(last) = outcome.last {
         frame.total("validation_loss", last.loss);
@@ -183,17 +175,12 @@ fn finish(
 }
 
 /// A cap that binds changes the rate that was asked for: never in silence.
-fn capped(masking: &MaskingConfig, realised: &Realised) -> String {
+fn capped(realised: &Realised) -> String {
     format!(
-        "max_predictions = {} binds: {} labels of this batch are left out, and {:.1} % of the \
-         tokens are predicted instead of {:.1} %",
-        masking.max_predictions.unwrap_or_default(),
+        "max_predictions binds: {} labels of this batch are left out, and {:.1} % of its \
+         maskable tokens carry one; raise it, or lower the rate",
         realised.capped,
         100.0 * realised.predicted as f64 / realised.maskable.max(1) as f64,
-        100.0
-            * masking
-                .prediction()
-                .mean(masking.schedule_steps.unwrap_or(1))
     )
 }
 

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Version of the checkpoint's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
@@ -32,6 +32,8 @@ pub struct State {
     pub step: u64,
     /// The next row of the stream of batches.
     pub position: Position,
+    /// Tokens that went through the model so far, padding left out.
+    pub tokens: u64,
     /// Seed of initial weights and dropout.
     pub seed: u64,
     /// Fingerprint of the configuration and the shards.

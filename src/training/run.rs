@@ -59,6 +59,8 @@ pub struct Outcome {
     pub last: Option<Validated>,
     /// The validation with the lowest loss on the way.
     pub best: Option<Validated>,
+    /// Tokens that went through the model in all steps, padding left out.
+    pub tokens: u64,
 }
 
 /// Trains, from the newest checkpoint if there is one.
@@ -111,7 +113,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.step)?;
     let mut next_batch = open(state.position)?;
     let started = Instant::now();
-    let (mut tokens, mut since) = (0, Instant::now());
+    let (mut logged, mut since) = (state.tokens, Instant::now());
 
     while state.step < config.steps {
         let learning_rate = optimizer::learning_rate(&config.optimizer, state.step, config.steps);
@@ -128,7 +130,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             tally.add(&model.backward(&batch, noise, &mut gradients)?);
             realised.add(&batch.realised);
             noise.first_row += batch.rows as u64;
-            tokens += metrics::tokens(&batch);
+            state.tokens += metrics::tokens(&batch);
             state.position = batch.after;
         }
         refuse_infinite(&tally, state.step + 1)?;
@@ -161,14 +163,14 @@ fn steps<N: FnMut() -> Result<Batch>>(
                 learning_rate,
                 gradient_norm,
                 epoch: state.position.epoch,
-                tokens_per_second: tokens as f64 / since.elapsed().as_secs_f64(),
+                tokens_per_second: (state.tokens - logged) as f64 / since.elapsed().as_secs_f64(),
                 seconds: started.elapsed().as_secs_f64(),
                 ..Trained::of_window(&state.window)
             };
             metrics.append(&Line::Train(line.clone()))?;
             watch(Event::Trained(line));
             state.window = metrics::Window::default();
-            (tokens, since) = (0, Instant::now());
+            (logged, since) = (state.tokens, Instant::now());
         }
 
         let last = state.step == config.steps;
@@ -205,6 +207,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         model,
         last: state.last.map(|(step, tally)| Validated::new(step, &tally)),
         best: state.best.map(|(step, tally)| Validated::new(step, &tally)),
+        tokens: state.tokens,
     })
 }
 

@@ -271,7 +271,7 @@ proptest! {
         let in_place = copies(&full_masker(&config, seed, 1), &text, key(seed), &mut work);
         let of_removed = config.clone().with_layout(Layout::Removed);
         let of_removed = full_masker(&of_removed, seed, 1);
-        for (copy, there) in in_place.iter().zip(removed(&of_removed, &text, key(seed), &mut work)) {
+        for (copy, there) in in_place.iter().zip(copies(&of_removed, &text, key(seed), &mut work)) {
             let kept = (0u32..).zip(&copy.input).filter(|&(_, &id)| id != MASK);
             let (places, input): (Vec<u32>, Vec<TokenId>) = kept.unzip();
             prop_assert_eq!((&there.places, &there.input), (&places, &input));
@@ -281,7 +281,7 @@ proptest! {
         let masks = only_masks(config);
         let in_place = copies(&full_masker(&masks, seed, 1), &text, key(seed), &mut work);
         let of_sentinels = full_masker(&masks.with_layout(Layout::Sentinel), seed, sentinels);
-        for (copy, there) in in_place.iter().zip(sentinel(&of_sentinels, &text, key(seed), &mut work)) {
+        for (copy, there) in in_place.iter().zip(copies(&of_sentinels, &text, key(seed), &mut work)) {
             layouts::check_sentinels(&text, copy, &there);
         }
     }

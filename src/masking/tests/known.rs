@@ -140,11 +140,7 @@ fn whole(config: &MaskingConfig, layout: Layout) -> (Vec<TokenId>, Vec<TokenId>,
     let special = with_sentinels(20);
     let config = config.clone().with_layout(layout);
     let masker = Masker::new(&config, &TokenTable::new(VOCABULARY, &special)).unwrap();
-    let copy = match layout {
-        Layout::Sentinel => sentinel(&masker, &text(), KEY, &mut Workspace::new()),
-        _ => removed(&masker, &text(), KEY, &mut Workspace::new()),
-    }
-    .swap_remove(0);
+    let copy = copies(&masker, &text(), KEY, &mut Workspace::new()).swap_remove(0);
     (copy.input, copy.target, copy.predicted)
 }
 

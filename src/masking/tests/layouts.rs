@@ -83,13 +83,13 @@ fn a_row_as_t5_writes_it() {
         text.push(id, true, true);
     }
     let mut work = Workspace::new();
-    let copy = &sentinel(&of(Layout::Sentinel, 8), &text, key(0), &mut work)[0];
+    let copy = &copies(&of(Layout::Sentinel, 8), &text, key(0), &mut work)[0];
     // 2 of 8 tokens in one span, which T5 puts at the end.
     assert_eq!(copy.input, [100, 101, 102, 103, 104, 105, 1000, 3]);
     assert_eq!(copy.places, [0, 1, 2, 3, 4, 5, 6, 8]);
     assert_eq!(copy.target, [1000, 106, 107, 3]);
     assert_eq!(copy.labels, copy.target);
-    let copy = &removed(&of(Layout::Removed, 0), &text, key(0), &mut work)[0];
+    let copy = &copies(&of(Layout::Removed, 0), &text, key(0), &mut work)[0];
     assert_eq!(copy.input, [100, 101, 102, 103, 104, 105, 3]);
     assert_eq!(copy.places, [0, 1, 2, 3, 4, 5, 8]);
     assert_eq!(
@@ -102,12 +102,12 @@ fn a_row_as_t5_writes_it() {
 fn spans_beyond_the_sentinels_stay_and_are_counted() {
     let text = Text::of_units(256, &[1]);
     let mut work = Workspace::new();
-    let all = &sentinel(&of(Layout::Sentinel, 100), &text, key(1), &mut work)[0];
+    let all = &copies(&of(Layout::Sentinel, 100), &text, key(1), &mut work)[0];
     assert_eq!(
         (all.realised.masked, all.realised.without_sentinel),
         (64, 0)
     );
-    let few = &sentinel(&of(Layout::Sentinel, 5), &text, key(1), &mut work)[0];
+    let few = &copies(&of(Layout::Sentinel, 5), &text, key(1), &mut work)[0];
     assert_eq!(few.realised.masked + few.realised.without_sentinel, 64);
     assert_eq!(few.input.iter().filter(|&&id| id >= 1000).count(), 5);
     assert_eq!(few.realised.predicted, few.realised.masked);
@@ -118,7 +118,7 @@ fn a_row_without_selected_tokens_has_an_empty_target() {
     let mut text = Text::default();
     text.push(2, true, true);
     text.push(3, true, true);
-    let copy = &sentinel(
+    let copy = &copies(
         &of(Layout::Sentinel, 5),
         &text,
         key(1),

@@ -9,7 +9,7 @@ mod replacement;
 mod sources;
 mod weights;
 
-use super::{InPlace, Masker, Realised, Removed, Row, Sentinels, Stamp, TokenTable, Workspace};
+use super::{MaskedRow, Masker, Realised, Row, Stamp, TokenTable, Workspace};
 use crate::base::boundaries::Boundaries;
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::{SpecialTokens, TokenId};
@@ -134,54 +134,23 @@ pub fn copies_at(
     let drawn = masker.select(&row, key, stamp, work);
     (0..drawn.copies)
         .map(|copy| {
-            let mut out = Copy::default();
-            let mut into = InPlace {
-                input: &mut out.input,
-                predicted: &mut out.predicted,
-                labels: &mut out.labels,
-            };
-            out.realised = masker.write(&row, key, copy, work, &mut into);
-            out
-        })
-        .collect()
-}
-
-/// A copy in the layout removed.
-pub fn removed(masker: &Masker, text: &Text, key: Key, work: &mut Workspace) -> Vec<Copy> {
-    let row = text.row();
-    let drawn = masker.select(&row, key, Stamp::default(), work);
-    (0..drawn.copies)
-        .map(|copy| {
-            let mut out = Copy::default();
-            let mut into = Removed {
-                input: &mut out.input,
-                places: &mut out.places,
-                base: 0,
-                predicted: &mut out.predicted,
-                labels: &mut out.labels,
-            };
-            out.realised = masker.write_removed(&row, key, copy, work, &mut into);
-            out
-        })
-        .collect()
-}
-
-/// A copy in the layout sentinel.
-pub fn sentinel(masker: &Masker, text: &Text, key: Key, work: &mut Workspace) -> Vec<Copy> {
-    let row = text.row();
-    let drawn = masker.select(&row, key, Stamp::default(), work);
-    (0..drawn.copies)
-        .map(|copy| {
-            let mut out = Copy::default();
-            let mut into = Sentinels {
-                input: &mut out.input,
-                places: &mut out.places,
-                target: &mut out.target,
-                predicted: &mut out.predicted,
-                labels: &mut out.labels,
-            };
-            out.realised = masker.write_sentinel(&row, key, copy, work, &mut into);
-            out
+            let mut row_out = MaskedRow::default();
+            let realised = masker.write(&row, key, copy, work, &mut row_out.output());
+            let MaskedRow {
+                input,
+                places,
+                target,
+                predicted,
+                labels,
+            } = row_out;
+            Copy {
+                input,
+                places,
+                target,
+                predicted,
+                labels,
+                realised,
+            }
         })
         .collect()
 }

@@ -39,7 +39,7 @@ fn t5_rows_are_as_long_as_its_helper_says() {
         };
         let special = with_sentinels(200);
         let masker = Masker::new(&config, &TokenTable::new(VOCABULARY, &special)).unwrap();
-        let copy = &sentinel(&masker, &text, key(1), &mut Workspace::new())[0];
+        let copy = &copies(&masker, &text, key(1), &mut Workspace::new())[0];
         assert_eq!(copy.input.len(), length as usize);
         assert_eq!(copy.target.len(), target as usize);
     }

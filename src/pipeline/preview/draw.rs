@@ -8,7 +8,7 @@ use crate::base::generator::Key;
 use crate::base::token::TokenId;
 use crate::batches::cut::RowBuffer;
 use crate::config::{Layout, MaskingConfig, Rate};
-use crate::masking::{Drawn, InPlace, Masker, Realised, Removed, Row, Sentinels, Stamp, Workspace};
+use crate::masking::{Drawn, MaskedRow, Masker, Realised, Row, Stamp, Workspace};
 use crate::pipeline::masks;
 use crate::tokenizer::Tokenizer;
 
@@ -141,50 +141,21 @@ impl<'a> Shower<'a> {
         row: &Row<'_>,
         work: &mut Workspace,
     ) -> ShownCopy {
-        let mut shown = ShownCopy {
+        let mut masked = MaskedRow::default();
+        let realised = masker.write(row, key, copy, work, &mut masked.output());
+        let with_places = masker.layout() != Layout::InPlace;
+        let with_target = masker.layout() == Layout::Sentinel;
+        ShownCopy {
             key: Key { copy, ..key },
-            ..ShownCopy::default()
-        };
-        let (mut places, mut target) = (Vec::new(), Vec::new());
-        let (input, predicted, labels) =
-            (&mut shown.input, &mut shown.predicted, &mut shown.labels);
-        shown.realised = match masker.layout() {
-            Layout::InPlace => {
-                let mut out = InPlace {
-                    input,
-                    predicted,
-                    labels,
-                };
-                masker.write(row, key, copy, work, &mut out)
-            }
-            Layout::Removed => {
-                let mut out = Removed {
-                    input,
-                    places: &mut places,
-                    base: 0,
-                    predicted,
-                    labels,
-                };
-                masker.write_removed(row, key, copy, work, &mut out)
-            }
-            Layout::Sentinel => {
-                let mut out = Sentinels {
-                    input,
-                    places: &mut places,
-                    target: &mut target,
-                    predicted,
-                    labels,
-                };
-                masker.write_sentinel(row, key, copy, work, &mut out)
-            }
-        };
-        shown.input_tokens = self.texts(&shown.input);
-        shown.places = (masker.layout() != Layout::InPlace).then_some(places);
-        if masker.layout() == Layout::Sentinel {
-            shown.target_tokens = Some(self.texts(&target));
-            shown.target = Some(target);
+            input_tokens: self.texts(&masked.input),
+            input: masked.input,
+            places: with_places.then_some(masked.places),
+            target_tokens: with_target.then(|| self.texts(&masked.target)),
+            target: with_target.then_some(masked.target),
+            predicted: masked.predicted,
+            labels: masked.labels,
+            realised,
         }
-        shown
     }
 
     fn texts(&self, ids: &[TokenId]) -> Vec<String> {
