@@ -40,9 +40,13 @@ fn json(flags: &[&str]) -> Value {
     serde_json::from_str(&mask(&[&["--format", "json"], flags].concat())).unwrap()
 }
 
-/// What a request that cannot work is told, with this exit code.
+/// What a request to `cloze mask` that cannot work is told, with this exit code.
 fn refused(code: i32, arguments: &[&str]) -> String {
-    let output = cloze(&[&["mask"], arguments].concat());
+    fails(code, &[&["mask"], arguments].concat())
+}
+
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = cloze(arguments);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     let flags = arguments.join(" ");
     assert_eq!(output.status.code(), Some(code), "{flags}: {message}");
@@ -388,7 +392,83 @@ fn weights_of_tokens_leave_spans_out_of_what_is_shown_by_default() {
         .map(|way| way["name"].as_str().unwrap())
         .collect();
     assert_eq!(ways, ["uniform", "word"]);
-    std::fs::write(folder.path().join("weights.tsv"), "the\t0\nxyzzyq\t1\n").unwrap();
-    let message = refused(1, &[NOVEL, "--tokenizer", BERT, "--token-weights", weights]);
-    assert!(message.contains("weights.tsv, line 2"), "{message}");
+}
+
+#[test]
+fn a_file_of_weights_that_says_nothing_or_something_else_is_named_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weights.tsv");
+    let cases: &[(&[u8], &[&str])] = &[
+        (b"the\t0\nxyzzyq\t1\n", &["weights.tsv, line 2", "xyzzyq"]),
+        (b"the\t0\nhound 4\n", &["weights.tsv, line 2", "tab"]),
+        (b"the\t-1\n", &["weights.tsv, line 1", "-1"]),
+        (
+            b"the\t2\n\nthe\t3\n",
+            &["weights.tsv, line 3", "second time"],
+        ),
+        (
+            b"the\t2\nh\xf6und\t3\n",
+            &["weights.tsv, line 2", "0xF6", "UTF-8"],
+        ),
+        (
+            b"",
+            &["weights.tsv", "no weight", "leave `token_weights` out"],
+        ),
+        (b"\n\n", &["weights.tsv", "no weight"]),
+    ];
+    for (bytes, parts) in cases {
+        fs::write(&file, bytes).unwrap();
+        let weights = ["--token-weights", file.to_str().unwrap()];
+        let message = refused(1, &[&[NOVEL, "--tokenizer", BERT][..], &weights].concat());
+        assert_told(&message, parts);
+    }
+    fs::remove_file(&file).unwrap();
+    let weights = ["--token-weights", file.to_str().unwrap()];
+    let message = refused(1, &[&[NOVEL, "--tokenizer", BERT][..], &weights].concat());
+    assert_told(&message, &["weights.tsv", "No such file"]);
+}
+
+#[test]
+fn a_mixture_with_weights_and_unigram_replacements_trains_and_knows_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [tokens, shards, model, weights] = ["tokens", "shards", "model", "weights.tsv"].map(at);
+    let tokenize = ["tokenize", NOVEL, "--tokenizer", BERT, "-o", &tokens];
+    done(&[&tokenize[..], &["--document", "paragraph"]].concat());
+    done(&["shard", &tokens, "-o", &shards]);
+    fs::write(&weights, "the\t0.25\nhound\t4\n").unwrap();
+    let train = [
+        &["train", &shards, "-o", &model, "--steps", "4"][..],
+        &["--rows.length", "48", "--batch-size", "4"],
+        &["--model.layers", "1", "--model.hidden", "32"],
+        &["--model.heads", "2", "--model.feed-forward", "64"],
+        &["--model.positions", "48", "--log-format", "silent"],
+        &["--masking.random-ids", "unigram"],
+        &["--masking.mask-share", "0.8", "--masking.random-share"],
+        &["0.2", "--masking.mixture"],
+        &["{ weight = 2, corruption_rate = 0.3 }"],
+        &[
+            "--masking.mixture",
+            "{ strategy = \"word\", corruption_rate = 0.2, prediction_rate = 0.4 }",
+        ],
+        &["--masking.token-weights", &weights],
+    ]
+    .concat();
+    done(&train);
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(Path::new(&model).join("manifest.json")).unwrap())
+            .unwrap();
+    let inputs = manifest["inputs"].to_string();
+    assert!(inputs.contains("weights.tsv"), "{manifest}");
+    // Four steps of four rows, some of them emitted twice: exactly as many as were trained on.
+    let trained = manifest["totals"]["tokens_trained"].as_u64().unwrap();
+    let metrics = fs::read_to_string(Path::new(&model).join("metrics.jsonl")).unwrap();
+    assert!(
+        trained > 4 * 4 * 24 && trained <= 4 * 8 * 48,
+        "{trained}\n{metrics}"
+    );
+
+    fs::write(&weights, "the\t0.5\nhound\t4\n").unwrap();
+    let message = fails(1, &train);
+    assert_told(&message, &["weights.tsv", "--overwrite"]);
 }

@@ -201,6 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_key_in_a_component_of_a_mixture_is_named_with_its_place() {
+        let toml = "[[train.masking.mixture]]\nweight = 1\n[[train.masking.mixture]]\nwieght = 2";
+        let message = from_toml::<PipelineConfig>("p.toml", toml, &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("train.masking.mixture[1].wieght"),
+            "{message}"
+        );
+        assert!(message.contains("did you mean weight?"), "{message}");
+    }
+
+    #[test]
     fn overrides_go_on_top_of_the_file() {
         let config: PipelineConfig = from_toml(
             "p.toml",

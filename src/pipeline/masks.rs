@@ -52,7 +52,8 @@ pub fn inputs(config: &MaskingConfig) -> Result<Vec<InputRecord>> {
 
 /// Reads a file of weights: one for each id.
 fn weights(file: &Path, tokenizer: &Tokenizer) -> Result<Arc<[f32]>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, e))?;
+    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
+    let text = utf8(file, &bytes)?;
     let mut weights = vec![1.0; tokenizer.vocabulary_size()];
     let mut seen = vec![false; weights.len()];
     for (number, line) in (1..).zip(text.lines()) {
@@ -96,5 +97,27 @@ fn weights(file: &Path, tokenizer: &Tokenizer) -> Result<Arc<[f32]>> {
         }
         weights[id as usize] = weight;
     }
+    if !seen.contains(&true) {
+        return Err(Error::input(
+            file.display().to_string(),
+            "no weight of any token",
+            "a line for each token that does not weigh 1: token, tab, weight",
+            "name the file that holds the weights, or leave `token_weights` out",
+        ));
+    }
     Ok(weights.into())
+}
+
+/// The text of a file of weights; the first line that is none is named.
+fn utf8<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        Error::input(
+            format!("{}, line {line}", file.display()),
+            format!("byte 0x{:02X}, which is no UTF-8", bytes[before.len()]),
+            "UTF-8 text",
+            "convert the file, for example with `iconv -t UTF-8`",
+        )
+    })
 }

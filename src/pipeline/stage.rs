@@ -131,25 +131,12 @@ impl Frame {
     /// What is there of this part: done, or to do. Refuses work made otherwise, or
     /// removes it when told to overwrite.
     pub fn standing(&self, options: &StageOptions) -> Result<Standing> {
-        standing(
-            &self.output,
-            self.manifest.artefact,
-            options.part,
-            &self.fingerprint,
-            &self.manifest.configuration,
-            options.overwrite,
-        )
+        standing(&self.output, &self.manifest, options.overwrite)
     }
 
     /// As [`standing`](Self::standing) where the output is one file.
     pub fn standing_of_file(&self, options: &StageOptions) -> Result<Standing> {
-        crate::storage::standing::standing_of_file(
-            &self.output,
-            self.manifest.artefact,
-            &self.fingerprint,
-            &self.manifest.configuration,
-            options.overwrite,
-        )
+        crate::storage::standing::standing_of_file(&self.output, &self.manifest, options.overwrite)
     }
 
     /// The manifest so far, to add tokenizer, vocabulary and totals to.

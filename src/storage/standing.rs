@@ -2,9 +2,8 @@
 //! new parts are never mixed.
 
 use crate::base::error::{Error, Result};
-use crate::base::part::Part;
 use crate::storage::artefact::read_all;
-use crate::storage::manifest::{ArtefactKind, Manifest};
+use crate::storage::manifest::{InputRecord, Manifest};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -18,30 +17,23 @@ pub enum Standing {
     ToDo,
 }
 
-/// Looks in `folder` for `part` of a stage with this `fingerprint`.
+/// Looks in `folder` for what `wanted` describes: its kind, part and fingerprint.
 ///
 /// Work made with another configuration, other inputs or another number of parts is
-/// refused, naming the keys that differ; with `overwrite` it is removed.
-pub fn standing(
-    folder: &Path,
-    kind: ArtefactKind,
-    part: Part,
-    fingerprint: &str,
-    configuration: &Value,
-    overwrite: bool,
-) -> Result<Standing> {
+/// refused, naming keys and inputs that differ; with `overwrite` it is removed.
+pub fn standing(folder: &Path, wanted: &Manifest, overwrite: bool) -> Result<Standing> {
     if !folder.exists() {
         return Ok(Standing::ToDo);
     }
     for earlier in read_all(folder)? {
         let path = folder.join(Manifest::file_name(earlier.part));
-        let same = same_stage(&earlier, kind, fingerprint) && earlier.part.of == part.of;
+        let same = same_stage(&earlier, wanted) && earlier.part.of == wanted.part.of;
         if !same && !overwrite {
-            return Err(made_otherwise(&path, &earlier, kind, part, configuration));
+            return Err(made_otherwise(&path, &earlier, wanted));
         }
         if !same {
             remove(folder, &path, &earlier)?;
-        } else if earlier.part == part {
+        } else if earlier.part == wanted.part {
             if files_are_whole(folder, &earlier) {
                 return Ok(Standing::Done(Box::new(earlier)));
             }
@@ -52,28 +44,16 @@ pub fn standing(
 }
 
 /// As [`standing`] for an artefact of a single file with its manifest beside it.
-pub fn standing_of_file(
-    file: &Path,
-    kind: ArtefactKind,
-    fingerprint: &str,
-    configuration: &Value,
-    overwrite: bool,
-) -> Result<Standing> {
+pub fn standing_of_file(file: &Path, wanted: &Manifest, overwrite: bool) -> Result<Standing> {
     let path = Manifest::beside(file);
     if !path.exists() {
         return Ok(Standing::ToDo);
     }
     let earlier = Manifest::read(&path)?;
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-    if !same_stage(&earlier, kind, fingerprint) {
+    if !same_stage(&earlier, wanted) {
         if !overwrite {
-            return Err(made_otherwise(
-                &path,
-                &earlier,
-                kind,
-                Part::WHOLE,
-                configuration,
-            ));
+            return Err(made_otherwise(&path, &earlier, wanted));
         }
         remove(&folder, &path, &earlier)?;
         return Ok(Standing::ToDo);
@@ -85,8 +65,8 @@ pub fn standing_of_file(
     Ok(Standing::ToDo)
 }
 
-fn same_stage(earlier: &Manifest, kind: ArtefactKind, fingerprint: &str) -> bool {
-    earlier.artefact == kind && earlier.fingerprint == fingerprint
+fn same_stage(earlier: &Manifest, wanted: &Manifest) -> bool {
+    earlier.artefact == wanted.artefact && earlier.fingerprint == wanted.fingerprint
 }
 
 fn files_are_whole(folder: &Path, manifest: &Manifest) -> bool {
@@ -95,32 +75,56 @@ fn files_are_whole(folder: &Path, manifest: &Manifest) -> bool {
     })
 }
 
-fn made_otherwise(
-    path: &Path,
-    earlier: &Manifest,
-    kind: ArtefactKind,
-    part: Part,
-    configuration: &Value,
-) -> Error {
-    let found = if earlier.artefact != kind {
+fn made_otherwise(path: &Path, earlier: &Manifest, wanted: &Manifest) -> Error {
+    let found = if earlier.artefact != wanted.artefact {
         earlier.artefact.name().to_owned()
-    } else if earlier.part.of != part.of {
+    } else if earlier.part.of != wanted.part.of {
         format!("parts of {}", earlier.part.of)
     } else {
         let mut changed = Vec::new();
-        differences("", &earlier.configuration, configuration, &mut changed);
+        differences(
+            "",
+            &earlier.configuration,
+            &wanted.configuration,
+            &mut changed,
+        );
         if changed.is_empty() {
-            "work made from other inputs".into()
+            other_inputs(&earlier.inputs, &wanted.inputs)
         } else {
             format!("work made with {}", changed.join(", "))
         }
     };
+    let (kind, part) = (wanted.artefact.name(), wanted.part);
     Error::mismatch(
         path.display().to_string(),
         found,
-        format!("{}, {part}, of this configuration", kind.name()),
+        format!("{kind}, {part}, of this configuration"),
         "write to another folder, or redo it with --overwrite",
     )
+}
+
+/// How the inputs of earlier work differ from those of now: the first that does.
+fn other_inputs(earlier: &[InputRecord], now: &[InputRecord]) -> String {
+    let differs = earlier
+        .iter()
+        .zip(now)
+        .find(|(old, new)| old.fingerprint != new.fingerprint);
+    match differs {
+        Some((old, new)) if old.path == new.path => {
+            format!(
+                "work made from other inputs: {} has changed since",
+                new.path
+            )
+        }
+        Some((old, new)) => {
+            format!(
+                "work made from other inputs: {}, now {}",
+                old.path, new.path
+            )
+        }
+        None if earlier.len() == now.len() => "work of another format".into(),
+        None => format!("work made from {} inputs, now {}", earlier.len(), now.len()),
+    }
 }
 
 /// Keys whose values differ, as `key = old (now new)`.
