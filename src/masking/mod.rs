@@ -4,7 +4,7 @@
 //! [`Workspace`] have grown (`tests/allocation.rs` counts).
 //!
 //! [`Masker::select`] draws a row's rates and what each copy of it corrupts; then
-//! [`Masker::write`] puts each copy into the layout asked for. All layouts draw alike, so
+//! [`Masker::write`] puts each copy into the layout asked for (`layout.rs`). All layouts draw alike, so
 //! the layout changes nothing of what is masked, unless the sentinels run out.
 //!
 //! # From key to mask, draw by draw

@@ -66,14 +66,7 @@ pub fn merge(
         min_count: config.min_count,
         part: options.part,
         memory: beside_files(config, options),
-        threads: options.threads,
-        progress: options.progress,
-        ..Join::new(
-            &open.runs,
-            open.totals,
-            configuration.max_length as usize,
-            &check,
-        )
+        ..join_all(&open, options, &check)
     };
     let counts = join.counts(&mut files)?;
     files.finish(&mut frame, &counts)?;
@@ -100,18 +93,22 @@ pub fn merge_to_run(runs: &[PathBuf], output: &Path, options: &StageOptions) -> 
     }
     let mut files = RunFiles::new(output, configuration.max_length, options);
     let check = || options.check_stop();
-    let join = Join {
+    let counts = join_all(&open, options, &check).run(&mut files)?;
+    files.finish(&mut frame, &counts)?;
+    frame.finish()
+}
+
+/// A join of all of `open`, nothing left out.
+fn join_all<'a>(
+    open: &'a OpenRuns,
+    options: &StageOptions,
+    check: &'a (dyn Fn() -> Result<()> + Sync),
+) -> Join<'a> {
+    let run_length = open.configuration.max_length as usize;
+    Join {
         memory: options.memory,
         threads: options.threads,
         progress: options.progress,
-        ..Join::new(
-            &open.runs,
-            open.totals,
-            configuration.max_length as usize,
-            &check,
-        )
-    };
-    let counts = join.run(&mut files)?;
-    files.finish(&mut frame, &counts)?;
-    frame.finish()
+        ..Join::new(&open.runs, open.totals, run_length, check)
+    }
 }
