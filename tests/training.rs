@@ -6,8 +6,8 @@ use cloze::base::generator::{Key, Purpose};
 use cloze::base::token::SpecialTokens;
 use cloze::batches::{Batch, Position, Realised};
 use cloze::config::train::{OptimizerConfig, ValidationConfig};
-use cloze::config::{ModelConfig, Norm, TrainConfig};
-use cloze::training::{Event, Outcome, Run, export, train};
+use cloze::config::{Architecture, ModelConfig, RotaryShape, TrainConfig};
+use cloze::training::{Event, Model, Outcome, Run, export, import, train};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +71,7 @@ fn stream(position: Position) -> Result<impl FnMut() -> Result<Batch>> {
     })
 }
 
-fn config(norm: Norm) -> TrainConfig {
+fn config(architecture: Architecture) -> TrainConfig {
     TrainConfig {
         steps: 20,
         batch_size: 16,
@@ -80,12 +80,20 @@ fn config(norm: Norm) -> TrainConfig {
         keep_checkpoints: 2,
         log_every: 3,
         model: ModelConfig {
-            layers: 2,
-            hidden: 32,
-            heads: 2,
-            feed_forward: 48,
-            positions: 20,
-            norm,
+            architecture,
+            layers: Some(2),
+            hidden: Some(32),
+            heads: Some(2),
+            feed_forward: Some(48),
+            positions: Some(20),
+            rotary: match architecture {
+                // The second layer sees three tokens on each side.
+                Architecture::Modernbert => RotaryShape {
+                    local_attention: 6,
+                    ..RotaryShape::default()
+                },
+                _ => RotaryShape::default(),
+            },
             ..ModelConfig::default()
         },
         optimizer: OptimizerConfig {
@@ -121,9 +129,7 @@ impl Trial {
     fn run(&self) -> Run<'_> {
         Run {
             config: &self.config,
-            vocabulary: VOCABULARY as usize,
             seed: 7,
-            token_counts: None,
             fingerprint: "these shards",
             output: self.folder.path(),
             threads: self.threads,
@@ -131,8 +137,18 @@ impl Trial {
         }
     }
 
+    fn model(&self) -> Model {
+        Model::initial(&self.config.model, VOCABULARY as usize, 7)
+    }
+
     fn train(&self) -> Result<Outcome> {
-        train(self.run(), stream, &[batch(2, 0), batch(2, 1)], |_| ())
+        train(
+            self.run(),
+            self.model(),
+            stream,
+            &[batch(2, 0), batch(2, 1)],
+            |_| (),
+        )
     }
 
     /// Trains until the stream breaks at batch `number`, as after a kill.
@@ -149,7 +165,7 @@ impl Trial {
             })
         };
         let validation = [batch(2, 0), batch(2, 1)];
-        assert!(train(self.run(), broken, &validation, |_| ()).is_err());
+        assert!(train(self.run(), self.model(), broken, &validation, |_| ()).is_err());
     }
 
     /// Lines of metrics without what time there was.
@@ -183,24 +199,24 @@ impl Trial {
 
 #[test]
 fn the_loss_falls_where_there_is_something_to_learn() {
-    for norm in [Norm::Pre, Norm::Post] {
+    for architecture in Architecture::ALL {
         let trial = Trial::new(TrainConfig {
-            steps: 150,
-            ..config(norm)
+            steps: 200,
+            ..config(architecture)
         });
         let outcome = trial.train().unwrap();
         let last = outcome.last.unwrap();
         let chance = f64::from(VOCABULARY - 4).ln();
-        assert!(last.loss < 0.3 * chance, "{norm:?}: {last:?}");
-        assert!(last.accuracy > 0.8, "{norm:?}: {last:?}");
-        assert_eq!(last.step, 150);
+        assert!(last.loss < 0.3 * chance, "{architecture:?}: {last:?}");
+        assert!(last.accuracy > 0.8, "{architecture:?}: {last:?}");
+        assert_eq!(last.step, 200);
         assert!(outcome.best.unwrap().loss <= last.loss);
     }
 }
 
 #[test]
 fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
-    let whole = Trial::new(config(Norm::Pre));
+    let whole = Trial::new(config(Architecture::RobertaPrelayernorm));
     whole.train().unwrap();
     let kinds: Vec<bool> = whole
         .metrics()
@@ -211,7 +227,7 @@ fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
     assert_eq!(kinds.iter().filter(|&&train| train).count(), 6);
     assert_eq!(kinds.len(), 10);
 
-    let mut disturbed = Trial::new(config(Norm::Pre));
+    let mut disturbed = Trial::new(config(Architecture::RobertaPrelayernorm));
     // Killed before any checkpoint, between checkpoints, between the passes of a step.
     for batch in [5, 13, 22, 31] {
         disturbed.train_until_batch(batch);
@@ -233,7 +249,7 @@ fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
 
 #[test]
 fn the_last_checkpoints_are_kept_and_what_a_kill_left_is_cleared() {
-    let trial = Trial::new(config(Norm::Pre));
+    let trial = Trial::new(config(Architecture::RobertaPrelayernorm));
     let left = trial
         .folder
         .path()
@@ -248,7 +264,7 @@ fn the_last_checkpoints_are_kept_and_what_a_kill_left_is_cleared() {
 
 #[test]
 fn a_damaged_checkpoint_is_refused_with_its_name() {
-    let trial = Trial::new(config(Norm::Pre));
+    let trial = Trial::new(config(Architecture::RobertaPrelayernorm));
     trial.train().unwrap();
     let last = trial.checkpoints().pop().unwrap();
     for name in [
@@ -278,20 +294,20 @@ fn a_damaged_checkpoint_is_refused_with_its_name() {
 
 #[test]
 fn a_checkpoint_of_another_run_is_refused() {
-    let trial = Trial::new(config(Norm::Pre));
+    let trial = Trial::new(config(Architecture::RobertaPrelayernorm));
     trial.train().unwrap();
     let other = Run {
         fingerprint: "other shards",
         ..trial.run()
     };
-    let error = train(other, stream, &[], |_| ()).unwrap_err();
+    let error = train(other, trial.model(), stream, &[], |_| ()).unwrap_err();
     assert!(matches!(error, Error::Mismatch(_)), "{error}");
     assert!(error.to_string().contains("other shards"), "{error}");
 }
 
 #[test]
 fn a_loss_that_is_not_finite_ends_the_run() {
-    let mut config = config(Norm::Pre);
+    let mut config = config(Architecture::RobertaPrelayernorm);
     config.optimizer.learning_rate = 1e35;
     config.optimizer.weight_decay = 1e30;
     let error = Trial::new(config).train().unwrap_err();
@@ -301,7 +317,7 @@ fn a_loss_that_is_not_finite_ends_the_run() {
 
 #[test]
 fn steps_without_labels_change_nothing_and_are_no_nan() {
-    let trial = Trial::new(config(Norm::Pre));
+    let trial = Trial::new(config(Architecture::RobertaPrelayernorm));
     let unlabelled = |_| {
         Ok(|| {
             let mut batch = batch(1, 1);
@@ -317,9 +333,9 @@ fn steps_without_labels_change_nothing_and_are_no_nan() {
         _ => (),
     };
     let validation = [batch(2, 0)];
-    let outcome = train(trial.run(), unlabelled, &validation, watch).unwrap();
+    let outcome = train(trial.run(), trial.model(), unlabelled, &validation, watch).unwrap();
     assert!(losses.iter().all(|&loss| loss == 0.0));
-    let first = cloze::training::Model::<f32>::initial(&trial.config.model, VOCABULARY as usize, 7);
+    let first = trial.model();
     assert_eq!(
         outcome.model.parameters.words[..],
         first.parameters.words[..]
@@ -338,12 +354,19 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         reserved: vec![0, 1, 2, 3],
         sentinels: Vec::new(),
     };
-    for (name, norm, pad) in [
-        ("pre", Norm::Pre, Some(0)),
-        ("pre-without-padding", Norm::Pre, None),
-        ("post", Norm::Post, Some(0)),
+    for (name, architecture, pad) in [
+        (
+            "roberta-prelayernorm",
+            Architecture::RobertaPrelayernorm,
+            Some(0),
+        ),
+        ("without-padding", Architecture::RobertaPrelayernorm, None),
+        ("bert", Architecture::Bert, Some(0)),
+        ("roberta", Architecture::Roberta, Some(0)),
+        ("modernbert", Architecture::Modernbert, Some(0)),
     ] {
-        let outcome = Trial::new(config(norm)).train().unwrap();
+        let trial = Trial::new(config(architecture));
+        let outcome = trial.train().unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("export")
             .join(name);
@@ -360,6 +383,15 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         }
         let tally = outcome.model.evaluate(&batch).unwrap();
         let logits = outcome.model.logits(&batch).unwrap();
+
+        // Read back, it is the same model, but for a row that pads the vocabulary.
+        let again = import(&folder, &ModelConfig::default()).unwrap();
+        assert_eq!(again.shape.rotary, outcome.model.shape.rotary);
+        let known = again.logits(&batch).unwrap();
+        for row in 0..logits.rows() {
+            assert_eq!(logits.row(row), &known.row(row)[..logits.cols()], "{name}");
+        }
+
         let expected = serde_json::json!({
             "rows": batch.rows,
             "length": batch.length,
@@ -374,4 +406,56 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         });
         fs::write(folder.join("expected.json"), expected.to_string()).unwrap();
     }
+}
+
+#[test]
+fn a_folder_that_is_no_model_of_ours_is_refused_by_name() {
+    let trial = Trial::new(config(Architecture::Bert));
+    let special = SpecialTokens {
+        pad: Some(0),
+        ..SpecialTokens::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    export(&trial.model(), &special, folder.path()).unwrap();
+    let text = fs::read_to_string(at("config.json")).unwrap();
+    let weights = fs::read(at("model.safetensors")).unwrap();
+    let refused = || {
+        let error = import(folder.path(), &ModelConfig::default());
+        error.unwrap_err().to_string()
+    };
+    for (from, to, told) in [
+        ("\"bert\"", "\"gpt2\"", "model_type \"gpt2\""),
+        ("\"gelu\"", "\"gelu_new\"", "hidden_act = \"gelu_new\""),
+        (
+            "\"intermediate_size\": 48",
+            "\"intermediate_size\": 40",
+            "as config.json has it",
+        ),
+        (
+            "\"num_hidden_layers\": 2",
+            "\"num_hidden_layers\": 3",
+            "no tensor called bert.encoder.layer.2",
+        ),
+        (
+            "\"num_hidden_layers\": 2",
+            "\"num_hidden_layers\": 1",
+            "a tensor called bert.encoder.layer.1",
+        ),
+        ("\"vocab_size\"", "\"vocabulary\"", "vocab_size"),
+    ] {
+        assert!(text.contains(from), "{from}: {text}");
+        fs::write(at("config.json"), text.replace(from, to)).unwrap();
+        let message = refused();
+        assert!(message.contains(told), "{told}: {message}");
+        let place = folder.path().display().to_string();
+        assert!(message.starts_with(&place), "{message}");
+    }
+    fs::write(at("config.json"), &text).unwrap();
+    fs::write(at("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    assert!(refused().contains("model.safetensors"));
+    fs::rename(at("model.safetensors"), at("pytorch_model.bin")).unwrap();
+    assert!(refused().contains("safe_serialization"));
+    fs::remove_file(at("config.json")).unwrap();
+    assert!(refused().contains("config.json"));
 }

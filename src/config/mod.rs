@@ -19,7 +19,9 @@ pub mod vocabulary;
 
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
-pub use model::{InitialAttention, InitialBias, ModelConfig, Norm};
+pub use model::{
+    Architecture, InitialAttention, InitialBias, ModelConfig, ModelShape, RotaryShape, Size,
+};
 pub use pipeline::PipelineConfig;
 pub use preset::Preset;
 pub use rate::Rate;

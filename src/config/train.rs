@@ -1,6 +1,6 @@
 //! Keys of `cloze train`.
 
-use super::{Layout, MaskingConfig, ModelConfig, RowsConfig};
+use super::{Layout, MaskingConfig, ModelConfig, ModelShape, RowsConfig};
 use crate::base::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,19 +150,27 @@ impl TrainConfig {
                 "every pass of a step takes the same number of rows",
             ));
         }
-        if self.rows.length > self.model.positions {
-            return Err(Error::usage(
-                "train.rows.length",
-                format!(
-                    "{} with {} positions in the model",
-                    self.rows.length, self.model.positions
-                ),
-                "rows no longer than train.model.positions",
-                "raise positions or shorten the rows",
-            ));
+        if self.model.from.is_none() {
+            self.check_row_length(&self.model.shape())?;
         }
         super::keys::check_share("train.optimizer.warmup", self.optimizer.warmup)?;
         super::keys::check_share("train.validation.share", self.validation.share)?;
         super::keys::check_share("train.validation.rate", self.validation.rate)
+    }
+
+    /// Refuses rows that are longer than the positions of the model.
+    pub fn check_row_length(&self, shape: &ModelShape) -> Result<()> {
+        if self.rows.length <= shape.positions {
+            return Ok(());
+        }
+        Err(Error::usage(
+            "train.rows.length",
+            format!(
+                "{} with {} positions in the model",
+                self.rows.length, shape.positions
+            ),
+            "rows no longer than the model's positions",
+            "raise model.positions or shorten the rows",
+        ))
     }
 }

@@ -12,6 +12,7 @@ pub mod run;
 pub mod runs;
 pub mod shard;
 pub mod stage;
+mod start;
 pub mod summary;
 mod text_memory;
 mod text_words;

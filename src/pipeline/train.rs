@@ -6,9 +6,9 @@
 
 use crate::base::error::{Error, Result};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
-use crate::config::{InitialBias, TrainConfig};
-use crate::pipeline::masks;
+use crate::config::TrainConfig;
 use crate::pipeline::stage::{Frame, StageOptions};
+use crate::pipeline::{masks, start};
 use crate::progress::short;
 use crate::shard::ShardSet;
 use crate::storage::source::hash_file;
@@ -48,6 +48,7 @@ pub fn train(
     };
     let mut inputs = vec![set.artefact().as_input()];
     inputs.extend(masks::inputs(&config.masking)?);
+    inputs.extend(start::inputs(config)?);
     let mut frame = Frame::new(ArtefactKind::Run, output, &configuration, inputs, options)?;
     if let Standing::Done(manifest) = frame.standing(options)? {
         options.progress.note("train", "done before");
@@ -72,10 +73,7 @@ pub fn train(
     );
     let run = Run {
         config,
-        vocabulary: corpus.vocabulary(),
         seed: options.seed,
-        token_counts: (config.model.initial_bias == InitialBias::Unigram)
-            .then_some(&entropy.counts),
         fingerprint: &frame.fingerprint,
         output,
         threads: options.threads,
@@ -93,6 +91,7 @@ pub fn train(
     };
     let outcome = train_model(
         run,
+        start::model(config, &tokenizer, &entropy.counts, options.seed)?,
         |position| {
             let mut stream = Stream::open(corpus.clone(), masker, order, position)?;
             let mut warned = false;
@@ -132,7 +131,7 @@ fn finish(
     let spelling = |id: Option<u32>| id.map(|id| tokenizer.spelling(id));
     let tokenizer_config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.model.positions,
+        "model_max_length": outcome.model.shape.positions,
         "mask_token": spelling(special.mask),
         "cls_token": spelling(special.cls),
         "sep_token": spelling(special.sep),

@@ -34,7 +34,7 @@ pub struct State {
     pub position: Position,
     /// Tokens that went through the model so far, padding left out.
     pub tokens: u64,
-    /// Seed of initial weights and dropout.
+    /// Seed of the dropout.
     pub seed: u64,
     /// Fingerprint of the configuration and the shards.
     pub fingerprint: String,

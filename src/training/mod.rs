@@ -6,7 +6,7 @@
 //! and the same bits for any number of threads.
 
 pub mod checkpoint;
-pub mod export;
+pub mod hugging_face;
 pub mod lanes;
 pub mod matrix;
 pub mod metrics;
@@ -25,7 +25,7 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
-pub use export::export;
+pub use hugging_face::{export, import, weight_files};
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;
 pub use parameters::Parameters;

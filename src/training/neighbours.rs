@@ -20,21 +20,23 @@ const PEAK: f64 = 8.0;
 const POSITION_SHARE: f64 = 0.5;
 
 /// Overwrites positions, and queries and keys of the first layer, of `parameters`.
-/// Queries keep the directions that they were drawn with.
+/// Queries keep the directions that they were drawn with. A model without position
+/// embeddings stays as it is.
 pub fn begin_on_neighbours<T: Real>(parameters: &mut Parameters<T>, heads: usize) {
-    let hidden = parameters.positions.cols();
+    let hidden = parameters.words.cols();
     let deviation = deviation(&parameters.words);
-    for place in 0..parameters.positions.rows() {
+    let (Some(positions), Some(layer)) = (&mut parameters.positions, parameters.layers.first_mut())
+    else {
+        return;
+    };
+    for place in 0..positions.rows() {
         for pair in 0..hidden / 2 {
             let angle = place as f64 * frequency(pair, hidden);
             let start = place * hidden + 2 * pair;
-            parameters.positions[start] = T::from_f64(SQRT_2 * deviation * angle.sin());
-            parameters.positions[start + 1] = T::from_f64(SQRT_2 * deviation * angle.cos());
+            positions[start] = T::from_f64(SQRT_2 * deviation * angle.sin());
+            positions[start + 1] = T::from_f64(SQRT_2 * deviation * angle.cos());
         }
     }
-    let Some(layer) = parameters.layers.first_mut() else {
-        return;
-    };
     let width = hidden / heads;
     let wanted = (PEAK / ((width as f64).sqrt() * hidden as f64 * POSITION_SHARE)).sqrt();
     let scale = wanted / deviation;
@@ -78,23 +80,24 @@ fn deviation<T: Real>(values: &[T]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ModelConfig;
-    use crate::config::model::InitialAttention;
+    use crate::config::{InitialAttention, ModelConfig};
+    use crate::training::Model;
 
     #[test]
     fn each_head_scores_its_neighbour_highest_nearly_everywhere() {
         let config = ModelConfig {
-            hidden: 128,
-            heads: 4,
-            positions: 128,
+            hidden: Some(128),
+            heads: Some(4),
+            positions: Some(128),
             initial_attention: InitialAttention::Neighbours,
             ..ModelConfig::default()
         };
-        let parameters = Parameters::<f64>::initial(&config, 50, 7);
+        let parameters = Model::<f64>::initial(&config, 50, 7).parameters;
+        let positions = parameters.positions.unwrap();
         let weight = &parameters.layers[0].qkv.weight;
         let width = 32;
         let project = |row: usize, place: usize| -> f64 {
-            let position = parameters.positions.row(place);
+            let position = positions.row(place);
             weight
                 .row(row)
                 .iter()

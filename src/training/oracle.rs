@@ -6,7 +6,6 @@
 use super::model::{Model, Noise};
 use super::ops::dropout::Dropout;
 use crate::batches::Batch;
-use crate::config::Norm;
 use candle_core::{D, Device, Result, Tensor, Var};
 use std::collections::HashMap;
 
@@ -94,27 +93,74 @@ impl Oracle<'_> {
     }
 
     fn dropout(&self, x: &Tensor, site: u32) -> Result<Tensor> {
-        let rate = self.model.config.dropout;
+        let rate = self.model.shape.dropout;
         x.mul(&self.mask(site, rate, x.dim(1)?, None)?)
     }
 
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        x.matmul(&self.var(&format!("{name}.weight")).t()?)?
-            .broadcast_add(self.var(&format!("{name}.bias")))
+        self.biased(x.matmul(&self.var(&format!("{name}.weight")).t()?)?, name)
+    }
+
+    fn biased(&self, x: Tensor, name: &str) -> Result<Tensor> {
+        match self.vars.get(&format!("{name}.bias")) {
+            Some(bias) => x.broadcast_add(bias.as_tensor()),
+            None => Ok(x),
+        }
     }
 
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
         let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
-        let deviation = (variance + self.model.config.norm_epsilon)?.sqrt()?;
-        centered
+        let deviation = (variance + self.model.shape.norm_epsilon)?.sqrt()?;
+        let normed = centered
             .broadcast_div(&deviation)?
-            .broadcast_mul(self.var(&format!("{name}.weight")))?
-            .broadcast_add(self.var(&format!("{name}.bias")))
+            .broadcast_mul(self.var(&format!("{name}.weight")))?;
+        self.biased(normed, name)
+    }
+
+    /// A norm that the first layer of some models lacks.
+    fn maybe_norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
+        match self.vars.contains_key(&format!("{name}.weight")) {
+            true => self.norm(x, name),
+            false => Ok(x.clone()),
+        }
+    }
+
+    /// Queries or keys of a head, `rows × length × width`, turned by their places: as
+    /// complex numbers multiplied by e^(i · angle).
+    fn turned(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
+        let Some(rotary) = self.model.shape.rotary else {
+            return Ok(x.clone());
+        };
+        let (rows, length, width) = x.dims3()?;
+        let theta = match self.model.shape.is_local(layer) {
+            true => rotary.local_theta,
+            false => rotary.global_theta,
+        };
+        let half = width / 2;
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for run in &self.runs {
+            let place = f64::from(run.map_or(0, |run| run.1));
+            for pair in 0..half {
+                let angle = place / theta.powf(2.0 * pair as f64 / width as f64);
+                cos.push(angle.cos());
+                sin.push(angle.sin());
+            }
+        }
+        let table = |values| Tensor::from_vec(values, (rows, length, half), &Device::Cpu);
+        let (cos, sin) = (table(cos)?, table(sin)?);
+        let (real, imaginary) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
+        Tensor::cat(
+            &[
+                (real.mul(&cos)? - imaginary.mul(&sin)?)?,
+                (real.mul(&sin)? + imaginary.mul(&cos)?)?,
+            ],
+            2,
+        )
     }
 
     fn attention(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
-        let config = &self.model.config;
+        let config = &self.model.shape;
         let (rows, length) = (self.batch.rows, self.batch.length);
         let (hidden, heads) = (config.hidden as usize, config.heads as usize);
         let width = hidden / heads;
@@ -122,7 +168,15 @@ impl Oracle<'_> {
         let mut hide = Vec::new();
         for row in self.runs.chunks(length) {
             for query in row {
-                let seen = |key: &Option<(u32, u32)>| key.map(|k| k.0) == query.map(|q| q.0);
+                let reach = config.rotary.filter(|_| config.is_local(layer));
+                let reach = reach.map_or(u32::MAX, |rotary| rotary.local_attention / 2);
+                let seen = |key: &Option<(u32, u32)>| match (key, query) {
+                    (Some(key), Some(query)) => {
+                        key.0 == query.0 && key.1.abs_diff(query.1) <= reach
+                    }
+                    (None, None) => true,
+                    _ => false,
+                };
                 hide.extend(row.iter().map(|key| if seen(key) { 0.0 } else { -1e30 }));
             }
         }
@@ -134,7 +188,9 @@ impl Oracle<'_> {
                     .contiguous()?
                     .reshape((rows, length, width))
             };
-            let scores = (part(0)?.matmul(&part(1)?.t()?)? / (width as f64).sqrt())?;
+            let queries = self.turned(&part(0)?, layer)?;
+            let keys = self.turned(&part(1)?, layer)?;
+            let scores = (queries.matmul(&keys.t()?)? / (width as f64).sqrt())?;
             let scores = scores.broadcast_add(&hide)?;
             let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?;
             let weights = scores.exp()?;
@@ -154,8 +210,13 @@ impl Oracle<'_> {
     }
 
     fn feed_forward(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
-        let up = self.gelu(&self.linear(x, &format!("layers.{layer}.up"))?)?;
-        self.linear(&up, &format!("layers.{layer}.down"))
+        let up = self.linear(x, &format!("layers.{layer}.up"))?;
+        let wide = self.model.shape.feed_forward as usize;
+        let mut activated = self.gelu(&up.narrow(1, 0, wide)?)?;
+        if up.dim(1)? > wide {
+            activated = activated.mul(&up.narrow(1, wide, wide)?)?;
+        }
+        self.linear(&activated, &format!("layers.{layer}.down"))
     }
 
     fn layer(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
@@ -166,15 +227,12 @@ impl Oracle<'_> {
             self.dropout(&out, site + 2)
         };
         let feed_forward = |x: &Tensor| self.dropout(&self.feed_forward(x, layer)?, site + 3);
-        match self.model.config.norm {
-            Norm::Pre => {
-                let x = (x + attend(&self.norm(x, &name("attention_norm"))?)?)?;
-                &x + feed_forward(&self.norm(&x, &name("feed_forward_norm"))?)?
-            }
-            Norm::Post => {
-                let x = self.norm(&(x + attend(x)?)?, &name("attention_norm"))?;
-                self.norm(&(&x + feed_forward(&x)?)?, &name("feed_forward_norm"))
-            }
+        if self.model.shape.architecture.norms_first() {
+            let x = (x + attend(&self.maybe_norm(x, &name("attention_norm"))?)?)?;
+            &x + feed_forward(&self.norm(&x, &name("feed_forward_norm"))?)?
+        } else {
+            let x = self.norm(&(x + attend(x)?)?, &name("attention_norm"))?;
+            self.norm(&(&x + feed_forward(&x)?)?, &name("feed_forward_norm"))
         }
     }
 
@@ -186,15 +244,18 @@ impl Oracle<'_> {
         let places = self.runs.iter().map(|run| run.map_or(0, |run| run.1));
         let places = places.collect();
         let words = self.var("words");
-        let sum = (words.index_select(&index(self.batch.input.clone())?, 0)?
-            + self.var("positions").index_select(&index(places)?, 0)?)?;
+        let mut sum = words.index_select(&index(self.batch.input.clone())?, 0)?;
+        if let Some(positions) = self.vars.get("positions") {
+            sum = (sum + positions.as_tensor().index_select(&index(places)?, 0)?)?;
+        }
+        if let Some(types) = self.vars.get("token_types") {
+            sum = sum.broadcast_add(&types.as_tensor().narrow(0, 0, 1)?)?;
+        }
         let mut x = self.dropout(&self.norm(&sum, "embedding_norm")?, 0)?;
         for layer in 0..self.model.parameters.layers.len() {
             x = self.layer(&x, layer)?;
         }
-        if self.model.config.norm == Norm::Pre {
-            x = self.norm(&x, "final_norm")?;
-        }
+        x = self.maybe_norm(&x, "final_norm")?;
         let x = x.index_select(&index(self.batch.predicted.clone())?, 0)?;
         let x = self.norm(&self.gelu(&self.linear(&x, "head")?)?, "head_norm")?;
         let logits = x

@@ -2,18 +2,17 @@
 //! moments of AdamW. Queries, keys and values are one packed matrix.
 
 use super::matrix::Matrix;
-use super::neighbours;
 use super::real::Real;
 use crate::base::generator::{Generator, Key, Purpose};
-use crate::config::{InitialAttention, ModelConfig, Norm};
+use crate::config::{Architecture, ModelShape};
 
 /// y = x · weightᵀ + bias.
 #[derive(Debug, Clone)]
 pub struct Linear<T> {
     /// `out × in`.
     pub weight: Matrix<T>,
-    /// `1 × out`.
-    pub bias: Matrix<T>,
+    /// `1 × out`; ModernBERT has none.
+    pub bias: Option<Matrix<T>>,
 }
 
 /// Weight and bias of a layer norm, `1 × width` each.
@@ -21,22 +20,23 @@ pub struct Linear<T> {
 pub struct LayerNorm<T> {
     /// Starts at 1.
     pub weight: Matrix<T>,
-    /// Starts at 0.
-    pub bias: Matrix<T>,
+    /// Starts at 0; ModernBERT has none.
+    pub bias: Option<Matrix<T>>,
 }
 
 /// One layer of the encoder.
 #[derive(Debug, Clone)]
 pub struct Layer<T> {
-    /// Before attention (pre), or after its residual connection (post).
-    pub attention_norm: LayerNorm<T>,
+    /// Before attention (pre), or after its residual connection (post). The first layer
+    /// of ModernBERT has none: its input is normed already.
+    pub attention_norm: Option<LayerNorm<T>>,
     /// Queries, keys, values: `3 hidden × hidden`.
     pub qkv: Linear<T>,
     /// After the heads: `hidden × hidden`.
     pub attention_out: Linear<T>,
     /// Before the feed-forward layer (pre), or after its residual connection (post).
     pub feed_forward_norm: LayerNorm<T>,
-    /// `feed_forward × hidden`.
+    /// `feed_forward × hidden`; gated: twice as many rows, first those that are activated.
     pub up: Linear<T>,
     /// `hidden × feed_forward`.
     pub down: Linear<T>,
@@ -47,8 +47,10 @@ pub struct Layer<T> {
 pub struct Parameters<T> {
     /// Word embeddings, `vocabulary × hidden`; also the decoder of the head.
     pub words: Matrix<T>,
-    /// Position embeddings, `positions × hidden`.
-    pub positions: Matrix<T>,
+    /// Position embeddings, `positions × hidden`; none with rotary positions.
+    pub positions: Option<Matrix<T>>,
+    /// Token-type embeddings, `types × hidden`; every token is of the first type.
+    pub token_types: Option<Matrix<T>>,
     /// After the sum of embeddings.
     pub embedding_norm: LayerNorm<T>,
     /// The encoder.
@@ -66,39 +68,52 @@ pub struct Parameters<T> {
 impl<T: Real> Parameters<T> {
     /// Initial parameters: weights from a normal distribution of standard deviation
     /// `initializer_range`, biases 0, norms 1. A function of the seed.
-    pub fn initial(config: &ModelConfig, vocabulary: usize, seed: u64) -> Self {
+    ///
+    /// ModernBERT: no weight is further than two deviations out, and the layers whose
+    /// output joins the residual connection start smaller by √(2 · layers).
+    pub fn initial(shape: &ModelShape, vocabulary: usize, seed: u64) -> Self {
+        let modern = shape.architecture == Architecture::Modernbert;
         let mut fill = Fill {
-            deviation: config.initializer_range,
+            deviation: shape.initializer_range,
+            cutoff: if modern { 2.0 } else { f64::INFINITY },
+            biases: !modern,
             seed,
             parameter: 0,
         };
-        let hidden = config.hidden as usize;
-        let wide = config.feed_forward as usize;
+        let inwards = fill.deviation;
+        let outwards = match modern {
+            true => inwards / (2.0 * f64::from(shape.layers)).sqrt(),
+            false => inwards,
+        };
+        let hidden = shape.hidden as usize;
+        let wide = shape.feed_forward as usize;
         let words = fill.weight(vocabulary, hidden);
-        let positions = fill.weight(config.positions as usize, hidden);
-        let mut out = Self {
+        let positions = (!modern).then(|| fill.weight(shape.positions as usize, hidden));
+        let types = shape.token_types as usize;
+        let mut layer = |index| {
+            let attention_norm = (!modern || index > 0).then(|| fill.norm(hidden));
+            let qkv = fill.linear(3 * hidden, hidden, inwards);
+            let attention_out = fill.linear(hidden, hidden, outwards);
+            Layer {
+                attention_norm,
+                qkv,
+                attention_out,
+                feed_forward_norm: fill.norm(hidden),
+                up: fill.linear(if modern { 2 * wide } else { wide }, hidden, inwards),
+                down: fill.linear(hidden, wide, outwards),
+            }
+        };
+        Self {
             words,
             positions,
-            embedding_norm: LayerNorm::initial(hidden),
-            layers: (0..config.layers)
-                .map(|_| Layer {
-                    attention_norm: LayerNorm::initial(hidden),
-                    qkv: fill.linear(3 * hidden, hidden),
-                    attention_out: fill.linear(hidden, hidden),
-                    feed_forward_norm: LayerNorm::initial(hidden),
-                    up: fill.linear(wide, hidden),
-                    down: fill.linear(hidden, wide),
-                })
-                .collect(),
-            final_norm: (config.norm == Norm::Pre).then(|| LayerNorm::initial(hidden)),
-            head: fill.linear(hidden, hidden),
-            head_norm: LayerNorm::initial(hidden),
+            token_types: (types > 0).then(|| Matrix::zeros(types, hidden)),
+            layers: (0..shape.layers).map(&mut layer).collect(),
+            embedding_norm: fill.norm(hidden),
+            final_norm: shape.architecture.norms_first().then(|| fill.norm(hidden)),
+            head: fill.linear(hidden, hidden, outwards),
+            head_norm: fill.norm(hidden),
             head_bias: Matrix::zeros(1, vocabulary),
-        };
-        if config.initial_attention == InitialAttention::Neighbours {
-            neighbours::begin_on_neighbours(&mut out, config.heads as usize);
         }
-        out
     }
 
     /// Sets the head's bias to the logarithm of each token's share, one added to each
@@ -109,6 +124,43 @@ impl<T: Real> Parameters<T> {
         for (bias, &count) in self.head_bias.iter_mut().zip(counts) {
             *bias = T::from_f64(((count + 1) as f64 / total as f64).ln());
         }
+    }
+
+    /// Appends rows to the vocabulary up to `size` words: the mean of those that are there
+    /// (Hewitt 2021), a little apart from each other, and their mean bias.
+    pub fn extend_vocabulary(&mut self, size: usize, seed: u64) {
+        let (rows, width) = (self.words.rows(), self.words.cols());
+        if size <= rows {
+            return;
+        }
+        let share = 1.0 / rows as f64;
+        let means = self.words.column_sums();
+        let variance = self
+            .words
+            .iter()
+            .map(|x| x.to_f64() * x.to_f64())
+            .sum::<f64>()
+            / self.words.len() as f64;
+        let mut fill = Fill {
+            deviation: 0.1 * variance.sqrt(),
+            cutoff: f64::INFINITY,
+            biases: false,
+            seed,
+            parameter: 0,
+        };
+        let mut words = self.words.to_vec();
+        let mut added: Matrix<T> = fill.weight(size - rows, width);
+        for row in added.chunks_exact_mut(width) {
+            for (value, mean) in row.iter_mut().zip(means.iter()) {
+                *value += T::from_f64(mean.to_f64() * share);
+            }
+        }
+        words.extend_from_slice(&added);
+        self.words = Matrix::new(size, width, words);
+        let bias = self.head_bias.iter().map(|x| x.to_f64()).sum::<f64>() * share;
+        let mut biases = self.head_bias.to_vec();
+        biases.resize(size, T::from_f64(bias));
+        self.head_bias = Matrix::new(1, size, biases);
     }
 
     /// The same structure with `f` of each matrix.
@@ -124,11 +176,14 @@ impl<T: Real> Parameters<T> {
     pub fn named(&self) -> Vec<(String, &Matrix<T>)> {
         let mut names = Names(Vec::new());
         names.one("words", &self.words);
-        names.one("positions", &self.positions);
+        names.maybe("positions", &self.positions);
+        names.maybe("token_types", &self.token_types);
         names.norm("embedding_norm", &self.embedding_norm);
         for (index, layer) in self.layers.iter().enumerate() {
             let name = |part| format!("layers.{index}.{part}");
-            names.norm(&name("attention_norm"), &layer.attention_norm);
+            if let Some(norm) = &layer.attention_norm {
+                names.norm(&name("attention_norm"), norm);
+            }
             names.linear(&name("qkv"), &layer.qkv);
             names.linear(&name("attention_out"), &layer.attention_out);
             names.norm(&name("feed_forward_norm"), &layer.feed_forward_norm);
@@ -147,19 +202,21 @@ impl<T: Real> Parameters<T> {
     /// Every parameter to write into, with its name, in the order of `named`.
     pub fn named_mut(&mut self) -> Vec<(String, &mut Matrix<T>)> {
         let names: Vec<String> = self.named().into_iter().map(|(name, _)| name).collect();
-        let mut all = vec![&mut self.words, &mut self.positions];
-        all.extend(self.embedding_norm.both());
+        let mut all = vec![&mut self.words];
+        all.extend(&mut self.positions);
+        all.extend(&mut self.token_types);
+        all.extend(self.embedding_norm.all());
         for layer in &mut self.layers {
-            all.extend(layer.attention_norm.both());
-            all.extend(layer.qkv.both());
-            all.extend(layer.attention_out.both());
-            all.extend(layer.feed_forward_norm.both());
-            all.extend(layer.up.both());
-            all.extend(layer.down.both());
+            all.extend(layer.attention_norm.iter_mut().flat_map(LayerNorm::all));
+            all.extend(layer.qkv.all());
+            all.extend(layer.attention_out.all());
+            all.extend(layer.feed_forward_norm.all());
+            all.extend(layer.up.all());
+            all.extend(layer.down.all());
         }
-        all.extend(self.final_norm.iter_mut().flat_map(LayerNorm::both));
-        all.extend(self.head.both());
-        all.extend(self.head_norm.both());
+        all.extend(self.final_norm.iter_mut().flat_map(LayerNorm::all));
+        all.extend(self.head.all());
+        all.extend(self.head_norm.all());
         all.push(&mut self.head_bias);
         names.into_iter().zip(all).collect()
     }
@@ -170,22 +227,15 @@ impl<T: Real> Parameters<T> {
     }
 }
 
-impl<T: Real> LayerNorm<T> {
-    fn initial(width: usize) -> Self {
-        Self {
-            weight: Matrix::new(1, width, vec![T::one(); width]),
-            bias: Matrix::zeros(1, width),
-        }
-    }
-
-    fn both(&mut self) -> [&mut Matrix<T>; 2] {
-        [&mut self.weight, &mut self.bias]
+impl<T> LayerNorm<T> {
+    fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 }
 
 impl<T> Linear<T> {
-    fn both(&mut self) -> [&mut Matrix<T>; 2] {
-        [&mut self.weight, &mut self.bias]
+    fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 }
 
@@ -196,26 +246,40 @@ impl<'a, T> Names<'a, T> {
         self.0.push((name.to_owned(), matrix));
     }
 
+    fn maybe(&mut self, name: &str, matrix: &'a Option<Matrix<T>>) {
+        if let Some(matrix) = matrix {
+            self.one(name, matrix);
+        }
+    }
+
     fn linear(&mut self, name: &str, linear: &'a Linear<T>) {
         self.one(&format!("{name}.weight"), &linear.weight);
-        self.one(&format!("{name}.bias"), &linear.bias);
+        self.maybe(&format!("{name}.bias"), &linear.bias);
     }
 
     fn norm(&mut self, name: &str, norm: &'a LayerNorm<T>) {
         self.one(&format!("{name}.weight"), &norm.weight);
-        self.one(&format!("{name}.bias"), &norm.bias);
+        self.maybe(&format!("{name}.bias"), &norm.bias);
     }
 }
 
 /// Draws initial weights; each parameter has its own stream.
 struct Fill {
     deviation: f64,
+    /// In deviations; what is drawn beyond is drawn again.
+    cutoff: f64,
+    biases: bool,
     seed: u64,
     parameter: u64,
 }
 
 impl Fill {
     fn weight<T: Real>(&mut self, rows: usize, cols: usize) -> Matrix<T> {
+        let deviation = self.deviation;
+        self.draw(rows, cols, deviation)
+    }
+
+    fn draw<T: Real>(&mut self, rows: usize, cols: usize, deviation: f64) -> Matrix<T> {
         let key = Key {
             seed: self.seed,
             epoch: 0,
@@ -227,17 +291,24 @@ impl Fill {
         let mut values = Vec::with_capacity(rows * cols + 1);
         while values.len() < rows * cols {
             let (a, b) = normal_pair(&mut generator);
-            values.push(T::from_f64(a * self.deviation));
-            values.push(T::from_f64(b * self.deviation));
+            let drawn = [a, b].into_iter().filter(|x| x.abs() <= self.cutoff);
+            values.extend(drawn.map(|x| T::from_f64(x * deviation)));
         }
         values.truncate(rows * cols);
         Matrix::new(rows, cols, values)
     }
 
-    fn linear<T: Real>(&mut self, outputs: usize, inputs: usize) -> Linear<T> {
+    fn linear<T: Real>(&mut self, outputs: usize, inputs: usize, deviation: f64) -> Linear<T> {
         Linear {
-            weight: self.weight(outputs, inputs),
-            bias: Matrix::zeros(1, outputs),
+            weight: self.draw(outputs, inputs, deviation),
+            bias: self.biases.then(|| Matrix::zeros(1, outputs)),
+        }
+    }
+
+    fn norm<T: Real>(&self, width: usize) -> LayerNorm<T> {
+        LayerNorm {
+            weight: Matrix::new(1, width, vec![T::one(); width]),
+            bias: self.biases.then(|| Matrix::zeros(1, width)),
         }
     }
 }
@@ -253,38 +324,64 @@ fn normal_pair(generator: &mut Generator) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ModelConfig;
 
-    #[test]
-    fn initial_weights_have_their_deviation_and_depend_on_the_seed() {
-        let config = ModelConfig::default();
-        let parameters = Parameters::<f32>::initial(&config, 500, 7);
-        let values: Vec<f64> = parameters.words.iter().map(|&x| f64::from(x)).collect();
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let deviation = (values.iter().map(|x| x * x).sum::<f64>() / n).sqrt();
-        assert!(mean.abs() < 4.0 * 0.02 / n.sqrt(), "{mean}");
-        assert!((deviation / 0.02 - 1.0).abs() < 0.01, "{deviation}");
-        let again = Parameters::<f32>::initial(&config, 500, 7);
-        let other = Parameters::<f32>::initial(&config, 500, 8);
-        assert_eq!(parameters.words[..], again.words[..]);
-        assert_ne!(parameters.words[..], other.words[..]);
-        assert_ne!(parameters.words[..100], parameters.positions[..100]);
+    fn initial(architecture: Architecture, vocabulary: usize, seed: u64) -> Parameters<f32> {
+        let config = ModelConfig {
+            architecture,
+            ..ModelConfig::default()
+        };
+        Parameters::initial(&config.shape(), vocabulary, seed)
+    }
+
+    fn deviation(values: &[f32]) -> f64 {
+        let squares = values.iter().map(|&x| f64::from(x) * f64::from(x));
+        (squares.sum::<f64>() / values.len() as f64).sqrt()
     }
 
     #[test]
-    fn names_are_in_one_order_and_only_pre_layer_norm_has_a_final_norm() {
-        for (norm, count) in [(Norm::Pre, 4 * 12 + 11), (Norm::Post, 4 * 12 + 9)] {
-            let config = ModelConfig {
-                norm,
-                ..ModelConfig::default()
-            };
-            let mut parameters = Parameters::<f32>::initial(&config, 50, 7);
+    fn initial_weights_have_their_deviation_and_depend_on_the_seed() {
+        let parameters = initial(Architecture::Bert, 500, 7);
+        let n = parameters.words.len() as f64;
+        let mean = parameters.words.iter().sum::<f32>() as f64 / n;
+        assert!(mean.abs() < 4.0 * 0.02 / n.sqrt(), "{mean}");
+        let found = deviation(&parameters.words);
+        assert!((found / 0.02 - 1.0).abs() < 0.01, "{found}");
+        let again = initial(Architecture::Bert, 500, 7);
+        let other = initial(Architecture::Bert, 500, 8);
+        assert_eq!(parameters.words[..], again.words[..]);
+        assert_ne!(parameters.words[..], other.words[..]);
+        let positions = parameters.positions.unwrap();
+        assert_ne!(parameters.words[..100], positions[..100]);
+    }
+
+    #[test]
+    fn modernbert_begins_within_two_deviations_and_smaller_where_branches_join() {
+        let parameters = initial(Architecture::Modernbert, 500, 7);
+        let words = &parameters.words;
+        assert!(words.iter().all(|x| x.abs() <= 0.04));
+        // Of a normal distribution cut off at two deviations.
+        assert!((deviation(words) / 0.02 - 0.8796).abs() < 0.01);
+        let ratio = deviation(&parameters.layers[0].up.weight)
+            / deviation(&parameters.layers[0].down.weight);
+        assert!((ratio - 8f64.sqrt()).abs() < 0.03, "{ratio}");
+    }
+
+    #[test]
+    fn names_are_in_one_order_and_each_architecture_has_its_own() {
+        for (architecture, count) in [
+            (Architecture::RobertaPrelayernorm, 4 * 12 + 12),
+            (Architecture::Bert, 4 * 12 + 10),
+            (Architecture::Roberta, 4 * 12 + 10),
+            (Architecture::Modernbert, 4 * 6 - 1 + 6),
+        ] {
+            let mut parameters = initial(architecture, 50, 7);
             let names: Vec<(String, usize)> = parameters
                 .named()
                 .into_iter()
                 .map(|(name, matrix)| (name, matrix.len()))
                 .collect();
-            assert_eq!(names.len(), count);
+            assert_eq!(names.len(), count, "{architecture:?}");
             let written: Vec<(String, usize)> = parameters
                 .named_mut()
                 .into_iter()

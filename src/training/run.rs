@@ -19,16 +19,11 @@ use std::time::Instant;
 pub struct Run<'a> {
     /// What to do.
     pub config: &'a TrainConfig,
-    /// Number of token ids.
-    pub vocabulary: usize,
-    /// Seed of initial weights and dropout.
+    /// Seed of the dropout.
     pub seed: u64,
     /// Tells this configuration and these shards from others; a checkpoint of another
     /// fingerprint is refused.
     pub fingerprint: &'a str,
-    /// How often each token id occurs in the training rows: the head then starts from
-    /// their unigram distribution. Without it, from one where all are alike.
-    pub token_counts: Option<&'a [u64]>,
     /// Where `metrics.jsonl` and `checkpoints/` go.
     pub output: &'a Path,
     /// Threads of the model's arithmetic.
@@ -63,7 +58,7 @@ pub struct Outcome {
     pub tokens: u64,
 }
 
-/// Trains, from the newest checkpoint if there is one.
+/// Trains `model`, from the newest checkpoint if there is one.
 ///
 /// `open` gives the stream of batches from a position on; a step takes
 /// `config.accumulation` of them. The result is a function of the configuration, the
@@ -74,6 +69,7 @@ pub struct Outcome {
 /// has no room for, whatever the stream returns, and `Interrupted` once `stop` is set.
 pub fn train<N>(
     run: Run<'_>,
+    model: Model,
     open: impl FnOnce(Position) -> Result<N> + Send,
     validation: &[Batch],
     watch: impl FnMut(Event) + Send,
@@ -81,11 +77,12 @@ pub fn train<N>(
 where
     N: FnMut() -> Result<Batch> + Send,
 {
-    chunks::with_threads(run.threads, || steps(run, open, validation, watch))?
+    chunks::with_threads(run.threads, || steps(run, model, open, validation, watch))?
 }
 
 fn steps<N: FnMut() -> Result<Batch>>(
     run: Run<'_>,
+    mut model: Model,
     open: impl FnOnce(Position) -> Result<N>,
     validation: &[Batch],
     mut watch: impl FnMut(Event),
@@ -93,10 +90,6 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let config = run.config;
     let keep = config.keep_checkpoints as usize;
     let checkpoints = Checkpoints::new(run.output.join("checkpoints"), keep);
-    let mut model = Model::initial(&config.model, run.vocabulary, run.seed);
-    if let Some(counts) = run.token_counts {
-        model.parameters.start_from_unigrams(counts);
-    }
     let mut adam = AdamW::new(&model.parameters);
     let mut gradients = model.parameters.map(|_| Matrix::empty());
     let mut state = match checkpoints.resume(run.fingerprint, &mut model, &mut adam)? {

@@ -1,9 +1,10 @@
 //! safetensors files: written as a stream, whole or not at all, and read with their
-//! hash checked. All tensors are 32-bit floats.
+//! hash checked. All tensors of ours are 32-bit floats; those of others may be 16-bit.
 
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use crate::storage::atomic::{AtomicFile, Written};
+use half::{bf16, f16};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use std::borrow::Cow;
@@ -65,6 +66,47 @@ pub fn read(
     for (name, view) in file.tensors() {
         let values = view.data().as_chunks::<4>().0.iter();
         take(&name, values.map(|&b| f32::from_le_bytes(b)).collect())?;
+    }
+    Ok(())
+}
+
+/// Reads the file of floats at `path`, whoever wrote it, and hands each tensor to
+/// `take`, widened to 32 bits.
+pub fn read_any(path: &Path, mut take: impl FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let broken = |found: String| {
+        Error::input(
+            path.display().to_string(),
+            found,
+            "a safetensors file of floats",
+            "save the model again with transformers",
+        )
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+    for (name, view) in file.tensors() {
+        let bytes = view.data();
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => {
+                let numbers = bytes.as_chunks::<4>().0.iter();
+                numbers.map(|&b| f32::from_le_bytes(b)).collect()
+            }
+            Dtype::F16 => {
+                let numbers = bytes.as_chunks::<2>().0.iter();
+                numbers.map(|&b| f16::from_le_bytes(b).to_f32()).collect()
+            }
+            Dtype::BF16 => {
+                let numbers = bytes.as_chunks::<2>().0.iter();
+                numbers.map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
+            }
+            // Buffers such as position_ids.
+            Dtype::I64 => continue,
+            other => return Err(broken(format!("{name} of type {other:?}"))),
+        };
+        take(Tensor {
+            name,
+            shape: view.shape().to_vec(),
+            values: values.into(),
+        })?;
     }
     Ok(())
 }

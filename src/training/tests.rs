@@ -8,26 +8,33 @@ use super::parameters::Parameters;
 use super::real::Real;
 use crate::base::generator::{Key, Purpose};
 use crate::batches::Batch;
-use crate::config::{ModelConfig, Norm};
+use crate::config::{Architecture, ModelConfig, RotaryShape};
 use crate::parallel::chunks;
 
 pub const VOCABULARY: usize = 37;
 
-/// Two layers, with dropout, biases of any value and norms off 1, so that no
-/// gradient is zero by chance.
-pub fn tiny(norm: Norm, dropout: f64) -> Model<f64> {
+/// Three layers, with dropout, biases of any value and norms off 1, so that no
+/// gradient is zero by chance. Of ModernBERT, the first layer is global and the others
+/// see two tokens on each side.
+pub fn tiny(architecture: Architecture, dropout: f64) -> Model<f64> {
+    let modern = architecture == Architecture::Modernbert;
     let config = ModelConfig {
-        layers: 2,
-        hidden: 12,
-        heads: 3,
-        feed_forward: 20,
-        positions: 16,
-        norm,
-        dropout,
-        attention_dropout: dropout,
+        architecture,
+        layers: Some(3),
+        hidden: Some(12),
+        heads: Some(3),
+        feed_forward: Some(20),
+        positions: Some(16),
+        rotary: RotaryShape {
+            local_attention: if modern { 4 } else { 128 },
+            ..RotaryShape::default()
+        },
+        dropout: Some(dropout),
+        attention_dropout: Some(dropout),
         initializer_range: 0.3,
         ..ModelConfig::default()
     };
+    config.check().unwrap();
     let mut model = Model::initial(&config, VOCABULARY, 5);
     let mut generator = Key::default().generator(Purpose::Initialize);
     for (_, matrix) in model.parameters.named_mut() {
@@ -120,6 +127,11 @@ fn documents_shared_and_apart() -> (Batch, Batch) {
     (shared, apart)
 }
 
+fn with_and_without_dropout() -> impl Iterator<Item = (Architecture, f64)> {
+    let all = Architecture::ALL.into_iter();
+    all.flat_map(|architecture| [0.0, 0.2].map(|dropout| (architecture, dropout)))
+}
+
 const NOISE: Noise = Noise {
     seed: 3,
     step: 11,
@@ -134,16 +146,19 @@ pub fn gradients<T: Real>(model: &Model<T>, batch: &Batch) -> (f64, Parameters<T
 
 #[test]
 fn losses_and_gradients_equal_those_of_composite_operations() {
-    for (norm, dropout) in [(Norm::Pre, 0.0), (Norm::Pre, 0.2), (Norm::Post, 0.2)] {
-        let (model, batch) = (tiny(norm, dropout), batch());
+    for (architecture, dropout) in with_and_without_dropout() {
+        let (model, batch) = (tiny(architecture, dropout), batch());
         let (loss, fast) = gradients(&model, &batch);
         let (exact, slow) = oracle::loss_and_gradients(&model, &batch, NOISE).unwrap();
-        assert!((loss - exact).abs() < 1e-10, "{norm:?}: {loss} {exact}");
+        assert!(
+            (loss - exact).abs() < 1e-10,
+            "{architecture:?}: {loss} {exact}"
+        );
         for (name, gradient) in fast.named() {
             for (index, (ours, theirs)) in gradient.iter().zip(&slow[&name]).enumerate() {
                 assert!(
                     (ours - theirs).abs() < 1e-9,
-                    "{norm:?} {name}[{index}]: {ours} {theirs}"
+                    "{architecture:?} {name}[{index}]: {ours} {theirs}"
                 );
             }
         }
@@ -155,14 +170,17 @@ fn documents_that_share_a_row_train_like_rows_of_their_own() {
     let (shared, apart) = documents_shared_and_apart();
     assert_eq!(shared.cu_seqlens, [0, 5, 8, 14, 16, 25]);
     assert_eq!(shared.cu_seqlens, apart.cu_seqlens);
-    for norm in [Norm::Pre, Norm::Post] {
-        let model = tiny(norm, 0.0);
+    for architecture in Architecture::ALL {
+        let model = tiny(architecture, 0.0);
         let (loss, together) = gradients(&model, &shared);
         let (alone, rows) = gradients(&model, &apart);
-        assert!((loss - alone).abs() < 1e-12, "{norm:?}: {loss} {alone}");
+        assert!(
+            (loss - alone).abs() < 1e-12,
+            "{architecture:?}: {loss} {alone}"
+        );
         for ((name, a), (_, b)) in together.named().into_iter().zip(rows.named()) {
             for (a, b) in a.iter().zip(b.iter()) {
-                assert!((a - b).abs() < 1e-12, "{norm:?} {name}: {a} {b}");
+                assert!((a - b).abs() < 1e-12, "{architecture:?} {name}: {a} {b}");
             }
         }
         // One run a row instead is another loss: the runs are what keeps them apart.
@@ -175,14 +193,17 @@ fn documents_that_share_a_row_train_like_rows_of_their_own() {
 #[test]
 fn documents_that_share_a_row_have_the_gradients_of_composite_operations() {
     let (shared, _) = documents_shared_and_apart();
-    for (norm, dropout) in [(Norm::Pre, 0.0), (Norm::Pre, 0.2), (Norm::Post, 0.2)] {
-        let model = tiny(norm, dropout);
+    for (architecture, dropout) in with_and_without_dropout() {
+        let model = tiny(architecture, dropout);
         let (loss, fast) = gradients(&model, &shared);
         let (exact, slow) = oracle::loss_and_gradients(&model, &shared, NOISE).unwrap();
-        assert!((loss - exact).abs() < 1e-10, "{norm:?}: {loss} {exact}");
+        assert!(
+            (loss - exact).abs() < 1e-10,
+            "{architecture:?}: {loss} {exact}"
+        );
         for (name, gradient) in fast.named() {
             for (ours, theirs) in gradient.iter().zip(&slow[&name]) {
-                assert!((ours - theirs).abs() < 1e-9, "{norm:?} {name}");
+                assert!((ours - theirs).abs() < 1e-9, "{architecture:?} {name}");
             }
         }
     }
@@ -191,7 +212,7 @@ fn documents_that_share_a_row_have_the_gradients_of_composite_operations() {
 #[test]
 fn a_change_in_one_document_leaves_the_logits_of_the_others_as_they_were() {
     let (before, _) = documents_shared_and_apart();
-    let model = tiny(Norm::Pre, 0.0);
+    let model = tiny(Architecture::RobertaPrelayernorm, 0.0);
     let old = model.logits(&before).unwrap();
     // Tokens 5 to 7 of row 0 are its second document.
     let mut after = before.clone();
@@ -210,8 +231,8 @@ fn a_change_in_one_document_leaves_the_logits_of_the_others_as_they_were() {
 
 #[test]
 fn gradients_equal_central_finite_differences() {
-    for norm in [Norm::Pre, Norm::Post] {
-        let (model, batch) = (tiny(norm, 0.1), batch());
+    for architecture in Architecture::ALL {
+        let (model, batch) = (tiny(architecture, 0.1), batch());
         let (_, exact) = gradients(&model, &batch);
         for (which, (name, gradient)) in exact.named().into_iter().enumerate() {
             let step = 1e-5;
@@ -224,7 +245,7 @@ fn gradients_equal_central_finite_differences() {
                 let slope = (loss(step) - loss(-step)) / (2.0 * step);
                 assert!(
                     (slope - gradient[index]).abs() < 1e-6,
-                    "{norm:?} {name}[{index}]: {slope} {}",
+                    "{architecture:?} {name}[{index}]: {slope} {}",
                     gradient[index]
                 );
             }
@@ -236,23 +257,32 @@ fn gradients_equal_central_finite_differences() {
 /// but for rounding; queries and values are looked at apart from it.
 #[test]
 fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
-    for norm in [Norm::Pre, Norm::Post] {
-        let exact = tiny(norm, 0.1);
+    for architecture in Architecture::ALL {
+        let exact = tiny(architecture, 0.1);
         let model = single(&exact);
         let (_, gradients) = gradients(&model, &batch());
         for (name, gradient) in gradients.named() {
             let parts = if name.ends_with("qkv.bias") { 3 } else { 1 };
             for (part, values) in gradient.chunks(gradient.len() / parts).enumerate() {
-                assert!(values.iter().all(|x| x.is_finite()), "{norm:?} {name}");
+                assert!(
+                    values.iter().all(|x| x.is_finite()),
+                    "{architecture:?} {name}"
+                );
                 let largest = values.iter().fold(0f32, |a, x| a.max(x.abs()));
-                assert!(largest > 1e-4 || (parts, part) == (3, 1), "{norm:?} {name}");
+                assert!(
+                    largest > 1e-4 || (parts, part) == (3, 1),
+                    "{architecture:?} {name}"
+                );
             }
         }
     }
 }
 
 fn single(model: &Model<f64>) -> Model<f32> {
-    let mut out = Model::<f32>::initial(&model.config, VOCABULARY, 5);
+    let mut out = Model {
+        shape: model.shape.clone(),
+        parameters: Parameters::<f32>::initial(&model.shape, VOCABULARY, 5),
+    };
     let from = model.parameters.named();
     for ((_, to), (_, from)) in out.parameters.named_mut().into_iter().zip(from) {
         for (to, from) in to.iter_mut().zip(from.iter()) {
@@ -264,14 +294,17 @@ fn single(model: &Model<f64>) -> Model<f32> {
 
 #[test]
 fn single_precision_agrees_with_double() {
-    for norm in [Norm::Pre, Norm::Post] {
-        let (model, batch) = (tiny(norm, 0.1), batch());
+    for architecture in Architecture::ALL {
+        let (model, batch) = (tiny(architecture, 0.1), batch());
         let (exact, double) = gradients(&model, &batch);
         let (loss, ours) = gradients(&single(&model), &batch);
         assert!((loss - exact).abs() < 1e-4, "{loss} {exact}");
         for ((name, ours), (_, double)) in ours.named().into_iter().zip(double.named()) {
             for (&a, &b) in ours.iter().zip(double.iter()) {
-                assert!((f64::from(a) - b).abs() < 1e-4, "{norm:?} {name}: {a} {b}");
+                assert!(
+                    (f64::from(a) - b).abs() < 1e-4,
+                    "{architecture:?} {name}: {a} {b}"
+                );
             }
         }
     }
@@ -281,11 +314,11 @@ fn single_precision_agrees_with_double() {
 fn one_thread_and_several_give_the_same_bits() {
     // Large enough for gemm to share its work out.
     let config = ModelConfig {
-        layers: 2,
-        hidden: 96,
-        heads: 3,
-        feed_forward: 200,
-        positions: 130,
+        layers: Some(2),
+        hidden: Some(96),
+        heads: Some(3),
+        feed_forward: Some(200),
+        positions: Some(130),
         ..ModelConfig::default()
     };
     let model = Model::<f32>::initial(&config, 1500, 1);
@@ -315,7 +348,7 @@ fn one_thread_and_several_give_the_same_bits() {
 
 #[test]
 fn a_step_in_parts_has_the_gradient_of_the_whole() {
-    let (model, whole) = (tiny(Norm::Pre, 0.2), batch());
+    let (model, whole) = (tiny(Architecture::RobertaPrelayernorm, 0.2), batch());
     let (loss, gradients) = gradients(&model, &whole);
     let mut sum = model.parameters.map(|_| Matrix::empty());
     let mut losses = 0.0;
@@ -354,7 +387,7 @@ fn a_step_in_parts_has_the_gradient_of_the_whole() {
 
 #[test]
 fn evaluation_is_the_loss_of_the_logits_and_a_batch_without_labels_is_no_nan() {
-    let (model, mut batch) = (tiny(Norm::Pre, 0.0), batch());
+    let (model, mut batch) = (tiny(Architecture::RobertaPrelayernorm, 0.0), batch());
     let tally = model.evaluate(&batch).unwrap();
     let logits = model.logits(&batch).unwrap();
     let (mut loss, mut correct) = (0.0, 0);
@@ -383,7 +416,7 @@ fn evaluation_is_the_loss_of_the_logits_and_a_batch_without_labels_is_no_nan() {
 
 #[test]
 fn labels_weigh_what_their_row_says_in_loss_and_gradients() {
-    let (model, mut batch) = (tiny(Norm::Pre, 0.0), batch());
+    let (model, mut batch) = (tiny(Architecture::RobertaPrelayernorm, 0.0), batch());
     let weights: Vec<f32> = (0..batch.rows).map(|row| 0.5 + row as f32).collect();
     let (mut expected, mut loss) = (model.parameters.map(|_| Matrix::empty()), 0.0);
     for (row, &weight) in weights.iter().enumerate() {

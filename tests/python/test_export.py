@@ -19,9 +19,11 @@ EXPORTS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp" / "e
 @pytest.mark.parametrize(
     "name, architecture",
     [
-        ("pre", "RobertaPreLayerNormForMaskedLM"),
-        ("pre-without-padding", "RobertaPreLayerNormForMaskedLM"),
-        ("post", "BertForMaskedLM"),
+        ("roberta-prelayernorm", "RobertaPreLayerNormForMaskedLM"),
+        ("without-padding", "RobertaPreLayerNormForMaskedLM"),
+        ("bert", "BertForMaskedLM"),
+        ("roberta", "RobertaForMaskedLM"),
+        ("modernbert", "ModernBertForMaskedLM"),
     ],
 )
 def test_transformers_gives_our_loss_and_logits(name, architecture):
@@ -52,7 +54,7 @@ def test_transformers_gives_our_loss_and_logits(name, architecture):
     assert abs(accuracy.item() - expected["accuracy"]) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["pre", "post"])
+@pytest.mark.parametrize("name", ["roberta-prelayernorm", "bert", "roberta", "modernbert"])
 def test_the_file_holds_each_parameter_once(name):
     with safe_open(EXPORTS / name / "model.safetensors", framework="pt") as file:
         assert file.metadata() == {"format": "pt"}

@@ -87,6 +87,9 @@ fn resolve_paths(config: &mut PipelineConfig, folder: &Path) {
     }
     if let Some(train) = &mut config.train {
         train.masking.relative_to(folder);
+        if let Some(from) = &mut train.model.from {
+            *from = folder.join(&*from);
+        }
     }
     if let Some(work) = &mut config.work {
         *work = folder.join(&*work);

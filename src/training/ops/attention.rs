@@ -10,6 +10,7 @@ use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
+use std::ops::Range;
 
 /// Queries worked on at a time; with 128 keys their weights fill 32 KiB.
 const QUERIES: usize = 64;
@@ -26,6 +27,22 @@ pub struct Heads<'a> {
     pub dropout: Option<Dropout>,
     /// The name of each token to the dropout.
     pub keys: &'a [u64],
+    /// Tokens on each side that a token sees; all of its run without.
+    pub reach: Option<usize>,
+}
+
+impl Heads<'_> {
+    /// Places that the queries `queries` of a run see between them.
+    #[inline(always)]
+    fn seen(&self, queries: Range<usize>, length: usize) -> Range<usize> {
+        match self.reach {
+            Some(reach) => {
+                let end = queries.end.saturating_add(reach).min(length);
+                queries.start.saturating_sub(reach)..end
+            }
+            None => 0..length,
+        }
+    }
 }
 
 /// One attention run and one head: views into packed queries, keys and values.
@@ -65,25 +82,19 @@ impl<'a, T: Real> Head<'a, T> {
         &self.qkv[first * self.stride + which * (self.stride / 3)..]
     }
 
-    /// Scaled scores of the queries `first..first + count`.
+    /// Scaled scores of `queries` against `keys`, places of the run both.
     #[inline(always)]
-    fn scores(&self, first: usize, count: usize, out: &mut [T]) {
-        let queries = Strided {
-            values: self.part(0, first),
+    fn scores(&self, queries: Range<usize>, keys: Range<usize>, out: &mut [T]) {
+        let left = Strided {
+            values: self.part(0, queries.start),
             down: self.stride,
             across: 1,
         };
-        let shape = (count, self.width, self.length);
-        product(
-            shape,
-            queries,
-            &self.keys,
-            self.length,
-            out,
-            self.length,
-            false,
-        );
-        for score in &mut out[..count * self.length] {
+        let (count, span) = (queries.len(), keys.len());
+        let right = &self.keys[keys.start..];
+        let shape = (count, self.width, span);
+        product(shape, left, right, self.length, out, span, false);
+        for score in &mut out[..count * span] {
             *score *= self.scale;
         }
     }
@@ -150,7 +161,7 @@ pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>
             || {
                 let heads_of_row = if keys.is_empty() { 0 } else { heads };
                 for head in 0..heads_of_row {
-                    forward_head(qkv, head, context, sums, keys, heads, shape.dropout);
+                    forward_head(qkv, head, context, sums, keys, shape);
                 }
             },
         );
@@ -165,17 +176,23 @@ fn forward_head<T: Real>(
     context: &mut [T],
     sums: &mut [T],
     keys: &[u64],
-    heads: usize,
-    dropout: Option<Dropout>,
+    shape: Heads<'_>,
 ) {
     let length = keys.len();
     let hidden = context.len() / length;
-    let view = Head::new(qkv, hidden, heads, head, length);
+    let view = Head::new(qkv, hidden, shape.heads, head, length);
     let mut weights = vec![T::zero(); QUERIES.min(length) * length];
     for first in (0..length).step_by(QUERIES) {
-        let count = QUERIES.min(length - first);
-        view.scores(first, count, &mut weights);
-        for (row, weights) in weights.chunks_exact_mut(length).take(count).enumerate() {
+        let queries = first..(first + QUERIES).min(length);
+        let block = shape.seen(queries.clone(), length);
+        let span = block.len();
+        view.scores(queries.clone(), block.clone(), &mut weights);
+        for (query, weights) in queries.clone().zip(weights.chunks_exact_mut(span)) {
+            let seen = shape.seen(query..query + 1, length);
+            let (from, to) = (seen.start - block.start, seen.end - block.start);
+            weights[..from].fill(T::zero());
+            weights[to..].fill(T::zero());
+            let weights = &mut weights[from..to];
             let largest = lanes::maximum(weights);
             for weight in weights.iter_mut() {
                 *weight = (*weight - largest).exp();
@@ -185,24 +202,24 @@ fn forward_head<T: Real>(
             for weight in weights.iter_mut() {
                 *weight *= share;
             }
-            sums[(first + row) * heads + head] = largest + T::from_f64(sum.to_f64().ln());
-            if let Some(dropout) = &dropout {
-                dropout
-                    .row(query_key(keys[first + row], head))
-                    .apply(weights);
+            sums[query * shape.heads + head] = largest + T::from_f64(sum.to_f64().ln());
+            if let Some(dropout) = &shape.dropout {
+                let mask = dropout.row(query_key(keys[query], head));
+                mask.apply_from(seen.start, weights);
             }
         }
         let weights = Strided {
             values: &weights,
-            down: length,
+            down: span,
             across: 1,
         };
         let out = &mut context[first * hidden + head * view.width..];
-        let shape = (count, length, view.width);
+        let values = view.part(2, block.start);
+        let product_shape = (queries.len(), span, view.width);
         product(
-            shape,
+            product_shape,
             weights,
-            view.part(2, 0),
+            values,
             view.stride,
             out,
             hidden,
@@ -238,8 +255,7 @@ pub fn backward<T: Real>(
                 || {
                     let heads_of_row = if keys.is_empty() { 0 } else { heads };
                     for head in 0..heads_of_row {
-                        let saved = (qkv, sums);
-                        backward_head(saved, head, d_context, gradient, keys, heads, shape.dropout);
+                        backward_head((qkv, sums), head, d_context, gradient, keys, shape);
                     }
                 },
             );
@@ -248,6 +264,7 @@ pub fn backward<T: Real>(
     gradient
 }
 
+/// Adds to `gradient`, whose queries are zeros before.
 #[inline(always)]
 fn backward_head<T: Real>(
     (qkv, sums): (&[T], &[T]),
@@ -255,96 +272,194 @@ fn backward_head<T: Real>(
     d_context: &[T],
     gradient: &mut [T],
     keys: &[u64],
-    heads: usize,
-    dropout: Option<Dropout>,
+    shape: Heads<'_>,
 ) {
     let length = keys.len();
     let hidden = d_context.len() / length;
-    let view = Head::new(qkv, hidden, heads, head, length);
+    let view = Head::new(qkv, hidden, shape.heads, head, length);
     let (width, stride) = (view.width, view.stride);
     let values = transpose(view.part(2, 0), stride, length, width);
-    let block = QUERIES.min(length) * length;
-    let (mut weights, mut slopes) = (vec![T::zero(); block], vec![T::zero(); block]);
+    let most = QUERIES.min(length) * length;
+    let (mut weights, mut slopes) = (vec![T::zero(); most], vec![T::zero(); most]);
     for first in (0..length).step_by(QUERIES) {
-        let count = QUERIES.min(length - first);
+        let queries = first..(first + QUERIES).min(length);
+        let count = queries.len();
+        let block = shape.seen(queries.clone(), length);
+        let span = block.len();
         let d_out = Strided {
             values: &d_context[first * hidden + head * width..],
             down: hidden,
             across: 1,
         };
-        view.scores(first, count, &mut weights);
+        view.scores(queries.clone(), block.clone(), &mut weights);
+        let of_values = &values[block.start..];
+        let product_shape = (count, width, span);
         product(
-            (count, width, length),
+            product_shape,
             d_out,
-            &values,
+            of_values,
             length,
             &mut slopes,
-            length,
+            span,
             false,
         );
         let rows = weights
-            .chunks_exact_mut(length)
-            .zip(slopes.chunks_exact_mut(length));
-        for (row, (weights, slopes)) in rows.take(count).enumerate() {
-            let sum = sums[(first + row) * heads + head];
+            .chunks_exact_mut(span)
+            .zip(slopes.chunks_exact_mut(span));
+        for (query, (weights, slopes)) in queries.zip(rows) {
+            let seen = shape.seen(query..query + 1, length);
+            let (from, to) = (seen.start - block.start, seen.end - block.start);
+            for hidden in [&mut *weights, &mut *slopes] {
+                hidden[..from].fill(T::zero());
+                hidden[to..].fill(T::zero());
+            }
+            let (weights, slopes) = (&mut weights[from..to], &mut slopes[from..to]);
+            let sum = sums[query * shape.heads + head];
             for weight in weights.iter_mut() {
                 *weight = (*weight - sum).exp();
             }
-            let mask = dropout.map(|d| d.row::<T>(query_key(keys[first + row], head)));
+            let mask = shape
+                .dropout
+                .map(|dropout| dropout.row::<T>(query_key(keys[query], head)));
             if let Some(mask) = &mask {
-                mask.apply(slopes);
+                mask.apply_from(seen.start, slopes);
             }
             let average = lanes::dot(slopes, weights, T::zero());
             for (slope, &weight) in slopes.iter_mut().zip(weights.iter()) {
                 *slope = (*slope - average) * weight * view.scale;
             }
             if let Some(mask) = &mask {
-                mask.apply(weights);
+                mask.apply_from(seen.start, weights);
             }
         }
-        let (down, across) = (1, length);
         let transposed = |values| Strided {
             values,
-            down,
-            across,
+            down: 1,
+            across: span,
         };
         // Values: weightsᵀ · d_out. Queries: slopes · keys. Keys: slopesᵀ · queries.
-        let add = first > 0;
-        let out = &mut gradient[2 * hidden + head * width..];
-        let shape = (length, count, width);
+        let at = block.start * stride + head * width;
+        let product_shape = (span, count, width);
+        let out = &mut gradient[at + 2 * hidden..];
         product(
-            shape,
+            product_shape,
             transposed(&weights),
             d_out.values,
             hidden,
             out,
             stride,
-            add,
+            true,
         );
-        let out = &mut gradient[hidden + head * width..];
+        let out = &mut gradient[at + hidden..];
+        let queries = view.part(0, first);
         product(
-            shape,
+            product_shape,
             transposed(&slopes),
-            view.part(0, first),
+            queries,
             stride,
             out,
             stride,
-            add,
+            true,
         );
         let out = &mut gradient[first * stride + head * width..];
         let slopes = Strided {
             values: &slopes,
-            down: length,
+            down: span,
             across: 1,
         };
+        let keys = view.part(1, block.start);
         product(
-            (count, length, width),
+            (count, span, width),
             slopes,
-            view.part(1, 0),
+            keys,
             stride,
             out,
             stride,
             false,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: usize = 2;
+    const HIDDEN: usize = 8;
+
+    fn numbers(rows: usize, cols: usize, seed: f64) -> Matrix<f64> {
+        let values = (0..rows * cols).map(|i| (i as f64 * 0.37 + seed).sin());
+        Matrix::new(rows, cols, values.collect())
+    }
+
+    /// As the definition has it: one query, one head, all keys of the run in reach.
+    fn plain(qkv: &Matrix<f64>, lengths: &[usize], reach: usize) -> Vec<f64> {
+        let width = HIDDEN / HEADS;
+        let mut out = vec![0.0; qkv.rows() * HIDDEN];
+        let mut first = 0;
+        for &length in lengths {
+            for query in first..first + length {
+                for head in 0..HEADS {
+                    let part = |token: usize, which: usize| {
+                        &qkv.row(token)[which * HIDDEN + head * width..][..width]
+                    };
+                    let keys = (first..first + length).filter(|key| key.abs_diff(query) <= reach);
+                    let weights: Vec<(usize, f64)> = keys
+                        .map(|key| {
+                            let pairs = part(query, 0).iter().zip(part(key, 1));
+                            let score: f64 = pairs.map(|(q, k)| q * k).sum();
+                            (key, (score / (width as f64).sqrt()).exp())
+                        })
+                        .collect();
+                    let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
+                    for (key, weight) in weights {
+                        for (column, value) in part(key, 2).iter().enumerate() {
+                            out[query * HIDDEN + head * width + column] += weight / sum * value;
+                        }
+                    }
+                }
+            }
+            first += length;
+        }
+        out
+    }
+
+    /// Runs of several blocks of queries, a reach that ends inside of blocks.
+    #[test]
+    fn whole_and_local_attention_are_those_of_the_definition_with_their_gradients() {
+        let lengths = [150, 3, 64, 1];
+        let tokens = lengths.iter().sum();
+        let keys: Vec<u64> = (0..tokens as u64).collect();
+        let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
+        let d_out = numbers(tokens, HIDDEN, 0.1);
+        for reach in [None, Some(0), Some(5), Some(70), Some(1000)] {
+            let shape = Heads {
+                heads: HEADS,
+                lengths: &lengths,
+                dropout: None,
+                keys: &keys,
+                reach,
+            };
+            let (context, sums) = forward(&qkv, shape);
+            let expected = plain(&qkv, &lengths, reach.unwrap_or(usize::MAX));
+            for (a, b) in context.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
+            }
+            let gradient = backward(&qkv, &sums, &d_out, shape);
+            for index in (0..qkv.len()).step_by(97) {
+                let loss = |by: f64| -> f64 {
+                    let mut moved = qkv.clone();
+                    moved[index] += by;
+                    let (context, _) = forward(&moved, shape);
+                    context.iter().zip(d_out.iter()).map(|(c, d)| c * d).sum()
+                };
+                let slope = (loss(1e-5) - loss(-1e-5)) / 2e-5;
+                assert!(
+                    (slope - gradient[index]).abs() < 1e-8,
+                    "{reach:?} [{index}]: {slope} {}",
+                    gradient[index]
+                );
+            }
+        }
     }
 }

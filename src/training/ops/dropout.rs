@@ -78,8 +78,14 @@ impl<T: Real> RowMask<T> {
     /// Multiplies `row` by the mask.
     #[inline(always)]
     pub fn apply(&self, row: &mut [T]) {
-        for (column, value) in row.iter_mut().enumerate() {
-            *value *= self.factor(column as u32);
+        self.apply_from(0, row);
+    }
+
+    /// Multiplies `columns`, the part of a row that begins at column `first`, by the mask.
+    #[inline(always)]
+    pub fn apply_from(&self, first: usize, columns: &mut [T]) {
+        for (column, value) in (first as u32..).zip(columns) {
+            *value *= self.factor(column);
         }
     }
 }

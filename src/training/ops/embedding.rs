@@ -1,4 +1,5 @@
-//! Word plus position embeddings.
+//! Word embeddings, plus those of positions and of the first token type where there are
+//! any.
 
 use super::ROWS;
 use crate::base::token::TokenId;
@@ -7,12 +8,13 @@ use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
 
-/// `word[id] + position[place]` for every token.
+/// `word[id] + position[place] + type[0]` for every token.
 pub fn forward<T: Real>(
     ids: &[TokenId],
     places: &[u32],
     words: &Matrix<T>,
-    positions: &Matrix<T>,
+    positions: Option<&Matrix<T>>,
+    token_types: Option<&Matrix<T>>,
 ) -> Matrix<T> {
     let width = words.cols();
     let mut out = Matrix::zeros(ids.len(), width);
@@ -25,7 +27,12 @@ pub fn forward<T: Real>(
     chunks::each(pieces, |((out, ids), places): Piece<T>| {
         for ((out, &id), &place) in out.chunks_exact_mut(width).zip(ids).zip(places) {
             out.copy_from_slice(words.row(id as usize));
-            lanes::add(out, positions.row(place as usize));
+            if let Some(positions) = positions {
+                lanes::add(out, positions.row(place as usize));
+            }
+            if let Some(types) = token_types {
+                lanes::add(out, types.row(0));
+            }
         }
     });
     out

@@ -7,17 +7,26 @@ use crate::training::matrix::Matrix;
 use crate::training::real::Real;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
+/// Φ(x).
 #[inline(always)]
-fn cumulative<T: Real>(x: T) -> T {
+pub(super) fn cumulative<T: Real>(x: T) -> T {
     let half = T::from_f64(0.5);
     half + half * (x * T::from_f64(FRAC_1_SQRT_2)).erf()
 }
 
+/// The slope of GELU: Φ(x) + x · φ(x).
+#[inline(always)]
+pub(super) fn slope<T: Real>(x: T) -> T {
+    let (minus_half, density) = (T::from_f64(-0.5), T::from_f64(1.0 / (2.0 * PI).sqrt()));
+    cumulative(x) + x * density * (minus_half * x * x).exp()
+}
+
 /// Adds `bias` to `u` (`n × width`) in place and returns GELU of it.
-pub fn forward<T: Real>(u: &mut Matrix<T>, bias: &Matrix<T>) -> Matrix<T> {
+pub fn forward<T: Real>(u: &mut Matrix<T>, bias: Option<&Matrix<T>>) -> Matrix<T> {
     let (rows, width) = (u.rows(), u.cols());
     let mut out = Matrix::zeros(rows, width);
-    let bias = &bias[..];
+    let no_bias = super::no_bias(bias, width);
+    let bias = bias.map_or(&no_bias[..], |bias| &bias[..]);
     let pieces = u
         .chunks_mut(ROWS * width)
         .zip(out.chunks_mut(ROWS * width))
@@ -39,11 +48,9 @@ pub fn forward<T: Real>(u: &mut Matrix<T>, bias: &Matrix<T>) -> Matrix<T> {
     out
 }
 
-/// Turns the gradient `dy` of GELU(u) into that of u, in place:
-/// Φ(u) + u · φ(u).
+/// Turns the gradient `dy` of GELU(u) into that of u, in place.
 pub fn backward<T: Real>(dy: &mut Matrix<T>, u: &Matrix<T>) {
     let width = u.cols();
-    let (minus_half, density) = (T::from_f64(-0.5), T::from_f64(1.0 / (2.0 * PI).sqrt()));
     let pieces = dy
         .chunks_mut(ROWS * width)
         .zip(u.chunks(ROWS * width))
@@ -53,7 +60,7 @@ pub fn backward<T: Real>(dy: &mut Matrix<T>, u: &Matrix<T>) {
             #[inline(always)]
             || {
                 for (dy, &u) in dy.iter_mut().zip(u) {
-                    *dy *= cumulative(u) + u * density * (minus_half * u * u).exp();
+                    *dy *= slope(u);
                 }
             },
         );

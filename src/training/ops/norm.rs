@@ -9,17 +9,18 @@ use crate::training::real::Real;
 /// Mean and 1 / standard deviation of each row, kept for the backward pass.
 pub type RowStatistics<T> = Vec<(T, T)>;
 
-/// (x − mean) / √(variance + ε) · weight + bias, row by row.
+/// (x − mean) / √(variance + ε) · weight + bias, row by row; without a bias, 0.
 pub fn forward<T: Real>(
     x: &Matrix<T>,
     weight: &Matrix<T>,
-    bias: &Matrix<T>,
+    bias: Option<&Matrix<T>>,
     epsilon: f64,
 ) -> (Matrix<T>, RowStatistics<T>) {
     let (rows, width) = (x.rows(), x.cols());
     let mut out = Matrix::zeros(rows, width);
     let mut statistics = vec![(T::zero(), T::zero()); rows];
-    let (weight, bias) = (&weight[..], &bias[..]);
+    let no_bias = super::no_bias(bias, width);
+    let (weight, bias) = (&weight[..], bias.map_or(&no_bias[..], |bias| &bias[..]));
     let share = T::from_f64(1.0 / width as f64);
     let epsilon = T::from_f64(epsilon);
     let pieces = out
@@ -55,7 +56,7 @@ pub struct Gradients<T> {
     pub x: Matrix<T>,
     /// Of the weight, `1 × width`.
     pub weight: Matrix<T>,
-    /// Of the bias, `1 × width`.
+    /// Of the bias if there is one, `1 × width`.
     pub bias: Matrix<T>,
 }
 

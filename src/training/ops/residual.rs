@@ -11,13 +11,13 @@ use crate::training::real::Real;
 /// to the dropout.
 pub fn forward<T: Real>(
     o: &mut Matrix<T>,
-    bias: &Matrix<T>,
+    bias: Option<&Matrix<T>>,
     dropout: Option<Dropout>,
     keys: &[u64],
     x: &Matrix<T>,
 ) {
     let width = o.cols();
-    let bias = &bias[..];
+    let bias = bias.map(|bias| &bias[..]);
     let pieces = o
         .chunks_mut(ROWS * width)
         .zip(x.chunks(ROWS * width))
@@ -29,7 +29,9 @@ pub fn forward<T: Real>(
             || {
                 let rows = o.chunks_exact_mut(width).zip(x.chunks_exact(width));
                 for ((o, x), &key) in rows.zip(keys) {
-                    lanes::add(o, bias);
+                    if let Some(bias) = bias {
+                        lanes::add(o, bias);
+                    }
                     if let Some(dropout) = &dropout {
                         dropout.row(key).apply(o);
                     }

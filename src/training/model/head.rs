@@ -1,0 +1,86 @@
+//! The head, on predicted tokens only: final norm, dense layer, GELU, norm, and the
+//! decoder, which is the table of word embeddings, with the loss.
+
+use super::pass::{Normed, Pass, linear_backward, norm_backward};
+use crate::base::error::Result;
+use crate::training::matrix::Matrix;
+use crate::training::ops::cross_entropy::{self, Tally};
+use crate::training::ops::gelu;
+use crate::training::parameters::Parameters;
+use crate::training::real::Real;
+
+/// The head before its decoder.
+pub(super) struct Head<T> {
+    hidden: Matrix<T>,
+    final_norm: Option<Normed<T>>,
+    dense: Matrix<T>,
+    norm: Normed<T>,
+    pub out: Matrix<T>,
+}
+
+impl<T: Real> Pass<'_, T> {
+    pub fn head_transform(&self, hidden: Matrix<T>) -> Result<Head<T>> {
+        let parameters = &self.model.parameters;
+        let (hidden, final_norm) = match &parameters.final_norm {
+            Some(norm) => {
+                let (out, normed) = self.norm(hidden, norm);
+                (out, Some(normed))
+            }
+            None => (hidden, None),
+        };
+        let mut dense = hidden.all().times(parameters.head.weight.all().t())?;
+        let activated = gelu::forward(&mut dense, parameters.head.bias.as_ref());
+        let (out, norm) = self.norm(activated, &parameters.head_norm);
+        Ok(Head {
+            hidden,
+            final_norm,
+            dense,
+            norm,
+            out,
+        })
+    }
+
+    /// Loss over `labels`, and the gradient of the last layer's output. The logits
+    /// exist one block at a time.
+    pub fn head(
+        &self,
+        hidden: Matrix<T>,
+        labels: &[u32],
+        gradients: &mut Parameters<T>,
+    ) -> Result<(Tally, Matrix<T>)> {
+        let parameters = &self.model.parameters;
+        let head = self.head_transform(hidden)?;
+        let mut tally = Tally::default();
+        let mut d_out = Vec::with_capacity(head.out.len());
+        for block in self.model.head_blocks(labels.len()) {
+            let out = || head.out.part(block.clone());
+            let mut logits = out().times(parameters.words.all().t())?;
+            let labels = &labels[block.clone()];
+            let weights = self.tokens.weights.get(block.clone()).unwrap_or_default();
+            let bias = &parameters.head_bias;
+            tally.add(&cross_entropy::apply(
+                &mut logits,
+                bias,
+                labels,
+                weights,
+                true,
+            ));
+            d_out.extend_from_slice(&logits.all().times(parameters.words.all())?);
+            gradients.words.accumulate(logits.all().t().times(out())?);
+            gradients.head_bias.accumulate(logits.column_sums());
+        }
+        let d = Matrix::new(head.out.rows(), head.out.cols(), d_out);
+        let norm = (&parameters.head_norm, &mut gradients.head_norm);
+        let mut d = norm_backward(head.norm, norm.0, d, norm.1);
+        gelu::backward(&mut d, &head.dense);
+        let mut d = linear_backward(d, &head.hidden, &parameters.head, &mut gradients.head)?;
+        if let (Some(normed), Some(norm), Some(into)) = (
+            head.final_norm,
+            &parameters.final_norm,
+            &mut gradients.final_norm,
+        ) {
+            d = norm_backward(normed, norm, d, into);
+        }
+        Ok((tally, d))
+    }
+}

@@ -1,0 +1,173 @@
+//! The encoder with its masked-language-model head: forward, and backward written by
+//! hand. A row travels through `pass.rs` (embeddings), `layer.rs` and `head.rs`.
+//!
+//! The last layer's feed-forward and all after it run on the predicted tokens only;
+//! nothing else of that layer reaches the loss. Memory of a training pass: about
+//! (8 hidden + 2 feed-forward) numbers a token and layer, and one block of logits.
+
+mod head;
+mod layer;
+mod pass;
+
+use super::matrix::Matrix;
+use super::neighbours;
+use super::ops::cross_entropy::{self, Tally};
+use super::ops::residual;
+use super::parameters::Parameters;
+use super::real::Real;
+use super::tokens::Tokens;
+use crate::base::error::Result;
+use crate::batches::Batch;
+use crate::config::{InitialAttention, ModelConfig, ModelShape};
+use pass::Pass;
+
+/// Bytes of logits in memory at a time; see `head_blocks`. glibc keeps blocks of up to
+/// 32 MiB (its `DEFAULT_MMAP_THRESHOLD_MAX`) for the next allocation; larger ones
+/// come from the kernel and are cleared page by page each time.
+const LOGITS: usize = 24 << 20;
+
+/// A model of some shape with a vocabulary of some size.
+#[derive(Debug, Clone)]
+pub struct Model<T = f32> {
+    /// Its architecture and sizes.
+    pub shape: ModelShape,
+    /// Its parameters.
+    pub parameters: Parameters<T>,
+}
+
+/// What the dropout of a pass depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Noise {
+    /// The user's seed.
+    pub seed: u64,
+    /// The optimiser step, from 0.
+    pub step: u64,
+    /// How many rows of this step came before this batch.
+    pub first_row: u64,
+}
+
+impl<T: Real> Model<T> {
+    /// A fresh model; a function of the seed.
+    pub fn initial(config: &ModelConfig, vocabulary: usize, seed: u64) -> Self {
+        let shape = config.shape();
+        let mut parameters = Parameters::initial(&shape, vocabulary, seed);
+        if config.initial_attention == InitialAttention::Neighbours {
+            neighbours::begin_on_neighbours(&mut parameters, shape.heads as usize);
+        }
+        Self { shape, parameters }
+    }
+
+    /// Number of token ids.
+    pub fn vocabulary(&self) -> usize {
+        self.parameters.words.rows()
+    }
+
+    /// Adds the gradient of the *summed* loss over the labels of `batch` to
+    /// `gradients` (whose matrices may be empty), and gives the loss.
+    pub fn backward(
+        &self,
+        batch: &Batch,
+        noise: Noise,
+        gradients: &mut Parameters<T>,
+    ) -> Result<Tally> {
+        let mut tally = Tally {
+            over: over(batch),
+            ..Tally::default()
+        };
+        if batch.labels.is_empty() {
+            return Ok(tally);
+        }
+        let tokens = self.tokens(batch, noise.first_row)?;
+        let pass = Pass::new(self, &tokens, Some(noise));
+        let mut tapes = Vec::with_capacity(self.parameters.layers.len());
+        let (x, embedded) = pass.embed();
+        let hidden = pass.encode(x, |tape| tapes.push(tape))?;
+        let (found, d_hidden) = pass.head(hidden, &batch.labels, gradients)?;
+        tally.add(&found);
+        let mut d = d_hidden;
+        for (index, tape) in tapes.into_iter().enumerate().rev() {
+            d = pass.layer_backward(index, tape, d, &mut gradients.layers[index])?;
+        }
+        pass.embed_backward(embedded, d, gradients);
+        Ok(tally)
+    }
+
+    /// Loss and accuracy on `batch`, without dropout.
+    pub fn evaluate(&self, batch: &Batch) -> Result<Tally> {
+        let mut tally = Tally {
+            over: over(batch),
+            ..Tally::default()
+        };
+        let weights = self.tokens(batch, 0)?.weights;
+        self.each_block_of_logits(batch, |mut logits, first| {
+            let block = first..first + logits.rows();
+            let labels = &batch.labels[block.clone()];
+            let weights = weights.get(block).unwrap_or_default();
+            let bias = &self.parameters.head_bias;
+            tally.add(&cross_entropy::apply(
+                &mut logits,
+                bias,
+                labels,
+                weights,
+                false,
+            ));
+        })?;
+        Ok(tally)
+    }
+
+    /// Logits at the predicted positions of `batch`, `labels × vocabulary`, without
+    /// dropout. As large as that says.
+    pub fn logits(&self, batch: &Batch) -> Result<Matrix<T>> {
+        let mut all = Vec::new();
+        self.each_block_of_logits(batch, |mut logits, _| {
+            residual::add_bias(&mut logits, &self.parameters.head_bias);
+            all.extend_from_slice(&logits);
+        })?;
+        Ok(Matrix::new(batch.labels.len(), self.vocabulary(), all))
+    }
+
+    fn each_block_of_logits(
+        &self,
+        batch: &Batch,
+        mut take: impl FnMut(Matrix<T>, usize),
+    ) -> Result<()> {
+        let tokens = self.tokens(batch, 0)?;
+        let pass = Pass::new(self, &tokens, None);
+        let (x, _) = pass.embed();
+        let hidden = pass.encode(x, drop)?;
+        let head = pass.head_transform(hidden)?;
+        for block in self.head_blocks(batch.labels.len()) {
+            let first = block.start;
+            take(
+                head.out
+                    .part(block)
+                    .times(self.parameters.words.all().t())?,
+                first,
+            );
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, batch: &Batch, first_row: u64) -> Result<Tokens> {
+        let positions = self.shape.positions as usize;
+        Tokens::new(batch, self.vocabulary(), positions, first_row)
+    }
+
+    /// Predicted rows in equal blocks whose logits fit `LOGITS` bytes.
+    fn head_blocks(&self, labels: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<T> {
+        let most = (LOGITS / (self.vocabulary() * size_of::<T>())).max(1);
+        let size = labels.div_ceil(labels.div_ceil(most).max(1)).max(1);
+        (0..labels)
+            .step_by(size)
+            .map(move |start| start..(start + size).min(labels))
+    }
+}
+
+/// What the loss of `batch` is divided by (see [`Tally::over`]).
+fn over(batch: &Batch) -> u64 {
+    if batch.weights.is_empty() {
+        batch.labels.len() as u64
+    } else {
+        batch.realised.maskable
+    }
+}
