@@ -23,7 +23,7 @@ use crate::storage::source::sample_fingerprint;
 use crate::storage::{ArtefactKind, InputRecord, Manifest, Standing, TokenizerRecord, atomic};
 use crate::text::document::document_id;
 use crate::text::{Chunk, Corpus, Cursor, Fault, Rejection};
-use crate::tokenizer::{Encoded, Tokenizer};
+use crate::tokenizer::{Encoded, Encoder, Tokenizer};
 use output::{Output, Totals};
 use rejected::RejectedLog;
 use serde_json::Value;
@@ -88,7 +88,7 @@ pub fn tokenize(
         fingerprint: tokenizer.fingerprint().to_owned(),
         vocabulary_size: tokenizer.vocabulary_size() as u64,
         special_tokens: tokenizer.special().clone(),
-        tokenizer_path: "library".into(),
+        tokenizer_path: tokenizer.path(),
     });
     files.into_iter().for_each(|file| frame.file(file));
     totals.add_to(&mut frame);
@@ -115,7 +115,11 @@ fn write_all(
     parallel::ordered(
         options.threads,
         corpus.chunks(options.part, out.next()),
-        || |chunk: Chunk| work(corpus, tokenizer, &allowance, &paths, chunk),
+        || {
+            let mut encoder = tokenizer.encoder();
+            let (allowance, paths) = (&allowance, &paths);
+            move |chunk: Chunk| work(corpus, &mut encoder, allowance, paths, chunk)
+        },
         |chunk| {
             options.check_stop()?;
             for rejection in &chunk.rejections {
@@ -142,7 +146,7 @@ fn write_all(
 /// Reads and tokenises one chunk.
 fn work(
     corpus: &Corpus,
-    tokenizer: &Tokenizer,
+    encoder: &mut Encoder<'_>,
     allowance: &Allowance,
     paths: &[String],
     chunk: Chunk,
@@ -153,7 +157,7 @@ fn work(
         let document_id = document_id(cursor.file, outcome.place);
         let tokenised = outcome.text.and_then(|text| {
             let _held = allowance.take(text.len() as u64);
-            done.add(tokenizer, document_id, &text)
+            done.add(encoder, document_id, &text)
                 .map_err(|reason| Fault::of(reason, text.as_bytes()))
         });
         if let Err(fault) = tokenised {
@@ -186,10 +190,15 @@ impl Tokenized {
     }
 
     /// Adds the tokens of one document, or says why it has none.
-    fn add(&mut self, tokenizer: &Tokenizer, id: Option<u64>, text: &str) -> Result<(), String> {
+    fn add(
+        &mut self,
+        encoder: &mut Encoder<'_>,
+        id: Option<u64>,
+        text: &str,
+    ) -> Result<(), String> {
         let id = id.ok_or("it lies beyond 2^40 bytes: split the file")?;
         let before = self.encoded.tokens.len();
-        tokenizer
+        encoder
             .encode(text, &mut self.encoded)
             .map_err(|error| error.to_string())?;
         let tokens = self.encoded.tokens.len() - before;
@@ -203,13 +212,14 @@ impl Tokenized {
 }
 
 /// What of the configuration changes the files: not where inputs and tokenizer lie
-/// (their content counts), nor what may be rejected.
+/// (their content counts), what may be rejected, or what makes the same tokens.
 fn configuration(config: &TokenizeConfig, tokenizer: &Tokenizer) -> Result<Value> {
     let mut value = serde_json::to_value(config)
         .map_err(|error| Error::library("configuration of tokenize", error))?;
     if let Some(keys) = value.as_object_mut() {
         keys.remove("inputs");
         keys.remove("max_rejected");
+        keys.remove("tokenizer_path");
         keys.insert("tokenizer".into(), tokenizer.fingerprint().into());
     }
     Ok(value)
