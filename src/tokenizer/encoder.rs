@@ -21,9 +21,12 @@ impl<'a> Encoder<'a> {
     /// Appends the tokens of `text` to `out`: no special tokens around it, nothing
     /// cut off. On an error `out` is as before.
     pub fn encode(&mut self, text: &str, out: &mut Encoded) -> Result<(), Unencodable> {
-        match &mut self.fast {
-            Some((fast, cache)) => fast.encode(text, cache, out),
-            None => self.tokenizer.encode(text, out),
+        if let Some((fast, cache)) = &mut self.fast
+            && fast.encode(text, cache, out).is_ok()
+        {
+            return Ok(());
         }
+        // What the fast path refuses, the library refuses too, and says how.
+        self.tokenizer.encode(text, out)
     }
 }

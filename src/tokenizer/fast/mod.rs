@@ -7,39 +7,57 @@
 //! all threads, and a [`Cache`] of fixed size for each worker; nothing that grows with
 //! the document but its tokens.
 
+mod wordpiece;
+
 use super::{Encoded, Unencodable};
 use serde_json::Value;
+use wordpiece::WordPiece;
 
 /// A tokenizer that the fast path knows; shared between threads by reference.
-pub(super) enum Fast {}
+pub(super) enum Fast {
+    /// BERT's.
+    WordPiece(Box<WordPiece>),
+}
 
 /// What one worker keeps from document to document. Its size is fixed when it is made.
-pub(super) enum Cache {}
+pub(super) enum Cache {
+    /// Of [`Fast::WordPiece`].
+    WordPiece(Box<wordpiece::Cache>),
+}
 
 impl Fast {
     /// The fast path of `tokenizer`, a parsed `tokenizer.json` whose model has the
     /// special pieces hidden as the library's has (`hide_special_pieces`); `barred`
     /// says by id what must never come from text. `Err` is why the library must do it.
-    pub(super) fn of(tokenizer: &Value, _barred: &[bool]) -> Result<Self, String> {
-        match &tokenizer["model"]["type"] {
-            Value::String(kind) => Err(format!("a model {kind}")),
-            _ => Err("a model without a type".into()),
+    pub(super) fn of(tokenizer: &Value, barred: &[bool]) -> Result<Self, String> {
+        match tokenizer["model"]["type"].as_str() {
+            Some("WordPiece") => {
+                WordPiece::of(tokenizer, barred).map(|path| Self::WordPiece(path.into()))
+            }
+            kind => Err(format!("model {}", kind.unwrap_or("without a type"))),
         }
     }
 
     /// An empty cache.
     pub(super) fn cache(&self) -> Cache {
-        match *self {}
+        match self {
+            Self::WordPiece(path) => Cache::WordPiece(path.cache().into()),
+        }
     }
 
-    /// Appends the tokens of `text` to `out`, as [`super::Tokenizer::encode`] does: on
-    /// an error `out` is as before. `cache` is one that [`Fast::cache`] made.
+    /// Appends the tokens of `text` to `out`; on an error `out` is as before, and the
+    /// library has the last word. `cache` is one that [`Fast::cache`] made.
     pub(super) fn encode(
         &self,
-        _text: &str,
-        _cache: &mut Cache,
-        _out: &mut Encoded,
+        text: &str,
+        cache: &mut Cache,
+        out: &mut Encoded,
     ) -> Result<(), Unencodable> {
-        match *self {}
+        match (self, cache) {
+            (Self::WordPiece(path), Cache::WordPiece(cache)) => path.encode(text, cache, out),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

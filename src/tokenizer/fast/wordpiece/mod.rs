@@ -1,0 +1,245 @@
+//! BERT's tokenizers: `BertNormalizer`, `BertPreTokenizer` and WordPiece, whatever their
+//! settings and vocabulary, unless added tokens that are not special are to be found in
+//! text. Text goes through a buffer of 4 KiB: first it is normalised and cut
+//! ([`units`]), then each word is looked up ([`cache`], [`pieces`]).
+//!
+//! Cost: see `benches/tokenizing.rs`. Memory: the vocabulary once, and
+//! for each worker [`cache::BYTES`] and the buffer.
+
+mod cache;
+mod characters;
+mod pieces;
+mod units;
+
+use crate::base::token::TokenId;
+use crate::tokenizer::{Encoded, Unencodable};
+use cache::{Known, SHORT_BYTES, Short};
+use characters::{Characters, Rules};
+use pieces::Pieces;
+use serde_json::Value;
+use units::{Units, View};
+
+/// A BERT tokenizer, ready to encode.
+pub(in crate::tokenizer) struct WordPiece {
+    characters: Characters,
+    pieces: Pieces,
+    barred: Vec<bool>,
+}
+
+/// What one worker keeps.
+pub(in crate::tokenizer) struct Cache {
+    units: Units,
+    known: Known,
+}
+
+impl WordPiece {
+    /// See [`super::Fast::of`].
+    pub(super) fn of(tokenizer: &Value, barred: &[bool]) -> Result<Self, String> {
+        Ok(Self {
+            characters: Characters::new(rules(tokenizer)?),
+            pieces: Pieces::of(&tokenizer["model"])?,
+            barred: barred.to_vec(),
+        })
+    }
+
+    /// See [`super::Fast::cache`].
+    pub(super) fn cache(&self) -> Cache {
+        Cache {
+            units: Units::new(),
+            known: Known::new(),
+        }
+    }
+
+    /// See [`super::Fast::encode`].
+    pub(super) fn encode(
+        &self,
+        text: &str,
+        cache: &mut Cache,
+        out: &mut Encoded,
+    ) -> Result<(), Unencodable> {
+        let before = out.tokens.len();
+        let Cache { units, known } = cache;
+        let mut tokens = Tokens::new(out);
+        let done = units.cut(&self.characters, text, |view| {
+            self.words(view, known, &mut tokens)
+        });
+        tokens.flush();
+        if done.is_err() {
+            out.tokens.truncate(before);
+            out.word_start.truncate(before);
+        }
+        done
+    }
+
+    /// Hands every word of `text` to `each`: normalised, and cut by the pre-tokenizer.
+    pub(super) fn cut(&self, text: &str, cache: &mut Cache, each: impl FnMut(&[u8])) {
+        cache.units.each_word(&self.characters, text, each);
+    }
+
+    /// Looks the words of a stretch up.
+    fn words(
+        &self,
+        view: View<'_>,
+        known: &mut Known,
+        tokens: &mut Tokens<'_>,
+    ) -> Result<(), Unencodable> {
+        // Keys are filled up with NUL, so words that may hold one have none.
+        let most = if view.nul { 0 } else { SHORT_BYTES };
+        for (index, &starts) in view.starts.iter().enumerate() {
+            let mut starts = starts;
+            while starts != 0 {
+                let bit = starts.trailing_zeros() as usize;
+                starts &= starts - 1;
+                let len = view.length(index, bit);
+                let from = &view.bytes[index * 64 + bit..];
+                let mut key = None;
+                if len <= most
+                    && let Some(bytes) = from.first_chunk()
+                {
+                    let word = cache::key(bytes, len);
+                    let entry = known.short(word);
+                    if entry.key == word {
+                        tokens.push(entry);
+                        continue;
+                    }
+                    key = Some(word);
+                }
+                self.other(&from[..len], key, known, tokens)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks a word up that is not among the short ones, and remembers it; with `key`
+    /// there.
+    #[inline(never)]
+    fn other(
+        &self,
+        word: &[u8],
+        key: Option<[u64; 2]>,
+        known: &mut Known,
+        tokens: &mut Tokens<'_>,
+    ) -> Result<(), Unencodable> {
+        if let Some(ids) = known.long(word) {
+            tokens.extend(ids);
+            return Ok(());
+        }
+        known.tokens.clear();
+        self.pieces.split(word, &mut known.heads, &mut known.tokens);
+        for &id in &known.tokens {
+            if self.barred.get(id as usize) != Some(&false) {
+                return Err(Unencodable::SpecialToken {
+                    id,
+                    spelling: String::from_utf8_lossy(word).into_owned(),
+                });
+            }
+        }
+        tokens.extend(&known.tokens);
+        known.keep(word, key);
+        Ok(())
+    }
+}
+
+/// The normaliser's settings; `Err` if it or the rest is not BERT's.
+fn rules(tokenizer: &Value) -> Result<Rules, String> {
+    let kind = |part: &str| {
+        tokenizer[part]["type"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned()
+    };
+    if kind("pre_tokenizer") != "BertPreTokenizer" {
+        return Err(format!("pre-tokenizer {}", kind("pre_tokenizer")));
+    }
+    let added = tokenizer["added_tokens"].as_array();
+    if let Some(token) = added
+        .into_iter()
+        .flatten()
+        .find(|token| token["special"] != true)
+    {
+        return Err(format!(
+            "added token {} that is not special",
+            token["content"]
+        ));
+    }
+    let normalizer = &tokenizer["normalizer"];
+    if normalizer.is_null() {
+        return Ok(Rules {
+            clean_text: false,
+            handle_chinese_chars: false,
+            strip_accents: false,
+            lowercase: false,
+        });
+    }
+    if kind("normalizer") != "BertNormalizer" {
+        return Err(format!("normalizer {}", kind("normalizer")));
+    }
+    let setting = |key: &str| {
+        let value = normalizer[key].as_bool();
+        value.ok_or(format!("normalizer without {key}"))
+    };
+    let lowercase = setting("lowercase")?;
+    Ok(Rules {
+        clean_text: setting("clean_text")?,
+        handle_chinese_chars: setting("handle_chinese_chars")?,
+        strip_accents: normalizer["strip_accents"].as_bool().unwrap_or(lowercase),
+        lowercase,
+    })
+}
+
+/// Tokens on their way out, up to 64 of them and a bit for each.
+struct Tokens<'a> {
+    out: &'a mut Encoded,
+    ids: [TokenId; 64],
+    starts: u64,
+    len: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(out: &'a mut Encoded) -> Self {
+        Self {
+            out,
+            ids: [0; 64],
+            starts: 0,
+            len: 0,
+        }
+    }
+
+    /// Appends the tokens of a word, writing three whatever their number.
+    #[inline]
+    fn push(&mut self, word: &Short) {
+        self.ids[self.len..self.len + 3].copy_from_slice(&word.ids);
+        self.starts |= 1 << self.len;
+        self.len += word.count as usize;
+        if self.len + 3 > self.ids.len() {
+            self.flush();
+        }
+    }
+
+    /// Appends the tokens of a word.
+    fn extend(&mut self, ids: &[TokenId]) {
+        if self.len + ids.len() + 3 > self.ids.len() {
+            self.flush();
+        }
+        if let Some(room) = self.ids[self.len..].get_mut(..ids.len())
+            && ids.len() < 32
+        {
+            room.copy_from_slice(ids);
+            self.starts |= 1 << self.len;
+            self.len += ids.len();
+            return;
+        }
+        self.out.tokens.extend_from_slice(ids);
+        self.out.word_start.push(true);
+        self.out.word_start.extend_filled(ids.len() - 1, false);
+    }
+
+    fn flush(&mut self) {
+        if self.len > 0 {
+            self.out.tokens.extend_from_slice(&self.ids[..self.len]);
+            self.out.word_start.push_word(self.starts, self.len);
+            self.starts = 0;
+            self.len = 0;
+        }
+    }
+}
