@@ -93,8 +93,8 @@ pub struct TokenizeConfig {
     /// that it has this many, for the layout `sentinel`; T5 has 100.
     #[serde(skip_serializing_if = "is_zero")]
     pub sentinels: u32,
-    /// The longest document; a longer one is rejected. The tokenizer needs about 128
-    /// times a document's size while it works on it.
+    /// The longest document; a longer one is rejected. A tokenizer needs up to 12 times a
+    /// document's size while it works on it, and 128 times where the library does.
     pub max_document: ByteSize,
     /// The share of documents that may be rejected before the stage fails, 0 to 1.
     pub max_rejected: f64,

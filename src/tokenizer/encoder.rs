@@ -21,12 +21,15 @@ impl<'a> Encoder<'a> {
     /// Appends the tokens of `text` to `out`: no special tokens around it, nothing
     /// cut off. On an error `out` is as before.
     pub fn encode(&mut self, text: &str, out: &mut Encoded) -> Result<(), Unencodable> {
-        if let Some((fast, cache)) = &mut self.fast
-            && fast.encode(text, cache, out).is_ok()
-        {
-            return Ok(());
-        }
-        // What the fast path refuses, the library refuses too, and says how.
-        self.tokenizer.encode(text, out)
+        let Some((fast, cache)) = &mut self.fast else {
+            return self.tokenizer.encode(text, out);
+        };
+        fast.encode(text, cache, out).map_err(|error| match error {
+            Unencodable::SpecialToken { id, .. } => Unencodable::SpecialToken {
+                id,
+                spelling: self.tokenizer.spelling(id).to_owned(),
+            },
+            failed => failed,
+        })
     }
 }

@@ -35,6 +35,16 @@ use tokenizers::tokenizer::{
     AddedToken, Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _,
 };
 
+/// Memory that the library takes for each byte of the text that it works on: measured 111
+/// to 121 on 16 MB of English as one document, under WordPiece and byte-level BPE. Text
+/// of one-letter words alone takes twice that.
+pub const LIBRARY_MEMORY_PER_BYTE: u64 = 128;
+
+/// Memory that the fast path takes for each byte: at worst a token of four bytes, of which
+/// there are the old and the new, twice as long, while their vector grows. English takes
+/// a fifth of it.
+const FAST_MEMORY_PER_BYTE: u64 = 12;
+
 /// A loaded tokenizer; shared between threads by reference.
 pub struct Tokenizer {
     library: tokenizers::Tokenizer,
@@ -198,6 +208,15 @@ impl Tokenizer {
         match self.fast() {
             Ok(_) => "fast".into(),
             Err(reason) => format!("library: {reason}"),
+        }
+    }
+
+    /// Memory that encoding takes for each byte of the document at hand, what is left of
+    /// it afterwards included.
+    pub fn memory_per_byte(&self) -> u64 {
+        match self.fast() {
+            Ok(_) => FAST_MEMORY_PER_BYTE,
+            Err(_) => LIBRARY_MEMORY_PER_BYTE,
         }
     }
 

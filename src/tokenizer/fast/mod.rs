@@ -45,8 +45,8 @@ impl Fast {
         }
     }
 
-    /// Appends the tokens of `text` to `out`; on an error `out` is as before, and the
-    /// library has the last word. `cache` is one that [`Fast::cache`] made.
+    /// Appends the tokens of `text` to `out`, as [`super::Tokenizer::encode`] does: on
+    /// an error `out` is as before. `cache` is one that [`Fast::cache`] made.
     pub(super) fn encode(
         &self,
         text: &str,
@@ -58,6 +58,3 @@ impl Fast {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,7 +13,7 @@ mod units;
 
 use crate::base::token::TokenId;
 use crate::tokenizer::{Encoded, Unencodable};
-use cache::{Known, SHORT_BYTES, Short};
+use cache::{Key, Known, SHORT_BYTES, Short};
 use characters::{Characters, Rules};
 use pieces::Pieces;
 use serde_json::Value;
@@ -71,11 +71,6 @@ impl WordPiece {
         done
     }
 
-    /// Hands every word of `text` to `each`: normalised, and cut by the pre-tokenizer.
-    pub(super) fn cut(&self, text: &str, cache: &mut Cache, each: impl FnMut(&[u8])) {
-        cache.units.each_word(&self.characters, text, each);
-    }
-
     /// Looks the words of a stretch up.
     fn words(
         &self,
@@ -92,35 +87,39 @@ impl WordPiece {
                 starts &= starts - 1;
                 let len = view.length(index, bit);
                 let from = &view.bytes[index * 64 + bit..];
-                let mut key = None;
+                let mut seen = Seen::Long;
                 if len <= most
                     && let Some(bytes) = from.first_chunk()
                 {
-                    let word = cache::key(bytes, len);
-                    let entry = known.short(word);
-                    if entry.key == word {
-                        tokens.push(entry);
-                        continue;
+                    let key = cache::key(bytes, len);
+                    match known.short(key) {
+                        Some(word) if word.count > 0 => {
+                            tokens.push(word);
+                            continue;
+                        }
+                        Some(_) => seen = Seen::Many,
+                        None => seen = Seen::Never(key),
                     }
-                    key = Some(word);
                 }
-                self.other(&from[..len], key, known, tokens)?;
+                self.other(&from[..len], seen, known, tokens)?;
             }
         }
         Ok(())
     }
 
-    /// Looks a word up that is not among the short ones, and remembers it; with `key`
-    /// there.
+    /// Looks a word up that is not among the short ones with few tokens, and remembers
+    /// it.
     #[inline(never)]
     fn other(
         &self,
         word: &[u8],
-        key: Option<[u64; 2]>,
+        seen: Seen,
         known: &mut Known,
         tokens: &mut Tokens<'_>,
     ) -> Result<(), Unencodable> {
-        if let Some(ids) = known.long(word) {
+        if !matches!(seen, Seen::Never(_))
+            && let Some(ids) = known.long(word)
+        {
             tokens.extend(ids);
             return Ok(());
         }
@@ -128,16 +127,32 @@ impl WordPiece {
         self.pieces.split(word, &mut known.heads, &mut known.tokens);
         for &id in &known.tokens {
             if self.barred.get(id as usize) != Some(&false) {
-                return Err(Unencodable::SpecialToken {
-                    id,
-                    spelling: String::from_utf8_lossy(word).into_owned(),
-                });
+                // How it is spelled, the tokenizer knows.
+                let spelling = String::new();
+                return Err(Unencodable::SpecialToken { id, spelling });
             }
         }
         tokens.extend(&known.tokens);
-        known.keep(word, key);
+        known.keep(
+            word,
+            match seen {
+                Seen::Never(key) => Some(key),
+                _ => None,
+            },
+        );
         Ok(())
     }
+}
+
+/// What the cache of short words says of a word.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// It is too long to be in it.
+    Long,
+    /// It has more tokens than there is room for.
+    Many,
+    /// It is not there.
+    Never(Key),
 }
 
 /// The normaliser's settings; `Err` if it or the rest is not BERT's.
@@ -221,10 +236,8 @@ impl<'a> Tokens<'a> {
         if self.len + ids.len() + 3 > self.ids.len() {
             self.flush();
         }
-        if let Some(room) = self.ids[self.len..].get_mut(..ids.len())
-            && ids.len() < 32
-        {
-            room.copy_from_slice(ids);
+        if ids.len() + 3 <= self.ids.len() {
+            self.ids[self.len..self.len + ids.len()].copy_from_slice(ids);
             self.starts |= 1 << self.len;
             self.len += ids.len();
             return;
@@ -243,3 +256,6 @@ impl<'a> Tokens<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

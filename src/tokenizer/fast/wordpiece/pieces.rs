@@ -13,8 +13,11 @@ pub(super) struct Pieces {
     slots: Box<[u64]>,
     pieces: Vec<Piece>,
     spellings: Vec<u8>,
-    /// Bytes of the longest piece that begins a word, and that goes on with one.
-    longest: [usize; 2],
+    /// By the hash of four bytes: the lengths of the pieces that begin with these, a bit
+    /// for each; the last bit for all of 31 bytes and more.
+    lengths: Box<[u32; 1 << LENGTHS_BITS]>,
+    /// Bytes of the longest piece.
+    longest: usize,
     max_chars: usize,
     pub unknown: TokenId,
 }
@@ -33,8 +36,16 @@ fn step(hash: u64, byte: u8) -> u64 {
     (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(MULTIPLIER)
 }
 
-/// Lengths of a word's heads, with their hashes; kept from word to word.
-pub(super) type Heads = Vec<(usize, u64)>;
+/// Hashes of a word's heads, the shortest first; kept from word to word.
+pub(super) type Heads = Vec<u64>;
+
+/// Bytes of a piece whose hash leads to the lengths it may have.
+const HEAD: usize = 4;
+const LENGTHS_BITS: u32 = 13;
+
+fn lengths_place(hash: u64) -> usize {
+    (hash >> (64 - LENGTHS_BITS)) as usize
+}
 
 impl Pieces {
     /// The pieces of a WordPiece model; `Err` says what is strange about it.
@@ -58,7 +69,8 @@ impl Pieces {
             slots: vec![0; (4 * vocabulary.len()).next_power_of_two()].into(),
             pieces: Vec::with_capacity(2 * vocabulary.len()),
             spellings: Vec::new(),
-            longest: [0; 2],
+            lengths: Box::new([0; 1 << LENGTHS_BITS]),
+            longest: 0,
             max_chars: max_chars as usize,
             unknown: id(unknown)?,
         };
@@ -74,7 +86,13 @@ impl Pieces {
     }
 
     fn insert(&mut self, side: usize, spelling: &str, id: TokenId) {
-        let hash = spelling.bytes().fold(SEEDS[side], step);
+        let mut hash = SEEDS[side];
+        for (at, byte) in spelling.bytes().enumerate() {
+            hash = step(hash, byte);
+            if at + 1 == HEAD {
+                self.lengths[lengths_place(hash)] |= 1 << spelling.len().min(31);
+            }
+        }
         let mut slot = self.slot(hash);
         while self.slots[slot] != 0 {
             slot = (slot + 1) & (self.slots.len() - 1);
@@ -87,7 +105,7 @@ impl Pieces {
             id,
         });
         self.slots[slot] = hash >> 32 << 32 | self.pieces.len() as u64;
-        self.longest[side] = self.longest[side].max(spelling.len());
+        self.longest = self.longest.max(spelling.len());
     }
 
     fn slot(&self, hash: u64) -> usize {
@@ -120,8 +138,8 @@ impl Pieces {
             && word.iter().filter(|&&byte| begins(byte)).count() > self.max_chars;
         let mut rest = word;
         while !rest.is_empty() && !too_long {
-            let Some((len, id)) = self.longest_head((out.len() > before).into(), rest, heads)
-            else {
+            let side = (out.len() > before).into();
+            let Some((len, id)) = self.longest_head(side, rest, heads) else {
                 break;
             };
             out.push(id);
@@ -133,6 +151,7 @@ impl Pieces {
         }
     }
 
+    /// The longest piece that `rest` begins with.
     fn longest_head(
         &self,
         side: usize,
@@ -141,16 +160,32 @@ impl Pieces {
     ) -> Option<(usize, TokenId)> {
         heads.clear();
         let mut hash = SEEDS[side];
-        for (at, &byte) in rest.iter().take(self.longest[side]).enumerate() {
+        // Of less than four bytes, any length may be there.
+        let mut lengths = (1 << HEAD) - 1;
+        let mut most = rest.len().min(self.longest);
+        for (at, &byte) in rest.iter().enumerate() {
+            if at == most {
+                break;
+            }
             hash = step(hash, byte);
-            if rest.get(at + 1).is_none_or(|&next| begins(next)) {
-                heads.push((at + 1, hash));
+            heads.push(hash);
+            if at + 1 == HEAD {
+                lengths |= self.lengths[lengths_place(hash)];
+                if lengths >> 31 == 0 {
+                    most = most.min(31 - lengths.leading_zeros() as usize);
+                }
             }
         }
-        heads
-            .iter()
-            .rev()
-            .find_map(|&(len, hash)| Some((len, self.find(hash, &rest[..len])?)))
+        for (at, &hash) in heads.iter().enumerate().rev() {
+            let len = at + 1;
+            if lengths >> len.min(31) & 1 == 1
+                && rest.get(len).is_none_or(|&next| begins(next))
+                && let Some(id) = self.find(hash, &rest[..len])
+            {
+                return Some((len, id));
+            }
+        }
+        None
     }
 }
 

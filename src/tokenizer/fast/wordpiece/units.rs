@@ -7,7 +7,6 @@
 //! longest word if that is more.
 
 use super::characters::{Characters, Kind, Sign, Spelling};
-use std::convert::Infallible;
 
 /// Bytes read beyond a word, when 16 are loaded at its start, and written beyond the
 /// end, when 64 are.
@@ -111,27 +110,6 @@ impl Units {
             self.keep(kept);
         }
         Ok(())
-    }
-
-    /// Hands every word over.
-    pub(super) fn each_word(
-        &mut self,
-        characters: &Characters,
-        text: &str,
-        mut each: impl FnMut(&[u8]),
-    ) {
-        let Ok(()) = self.cut::<Infallible>(characters, text, |view| {
-            for (index, &starts) in view.starts.iter().enumerate() {
-                let mut starts = starts;
-                while starts != 0 {
-                    let bit = starts.trailing_zeros() as usize;
-                    starts &= starts - 1;
-                    let start = index * 64 + bit;
-                    each(&view.bytes[start..start + view.length(index, bit)]);
-                }
-            }
-            Ok(())
-        });
     }
 
     fn forget(&mut self) {
