@@ -33,7 +33,7 @@ struct Long {
 }
 
 pub(super) const SHORT_BYTES: usize = 16;
-const SHORT_TOKENS: usize = 3;
+pub(super) const SHORT_TOKENS: usize = 3;
 const LONG_BYTES: usize = 64;
 const LONG_TOKENS: usize = 14;
 
@@ -67,23 +67,17 @@ const MASKS: [Key; 32] = {
 
 /// The first `len` of 16 bytes.
 #[inline]
-pub(super) fn key(bytes: &[u8; SHORT_BYTES], len: usize) -> Key {
-    let (eights, _) = bytes.as_chunks::<8>();
-    let mask = MASKS[len & 31];
-    [0, 1].map(|half| u64::from_le_bytes(eights[half]) & mask[half])
+pub(super) fn key(head: u128, len: usize) -> Key {
+    let mask = MASKS[len % 32];
+    [head as u64 & mask[0], (head >> 64) as u64 & mask[1]]
 }
 
-/// Odd multipliers: the upper bits of a product hash (Dietzfelbinger 1996).
-const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
-
+/// Where the word of `key` is: the halves of a product, folded.
 #[inline]
 fn place(key: Key) -> usize {
-    let sum = key[0]
-        .wrapping_mul(MULTIPLIERS[0])
-        .wrapping_add(key[1].wrapping_mul(MULTIPLIERS[1]));
-    // The last bytes of each half only reach the upper bits of its product.
-    let mixed = sum ^ key[0] >> 29 ^ key[1] >> 31;
-    (mixed.wrapping_mul(MULTIPLIERS[0]) >> (64 - PAIR_BITS)) as usize
+    let product =
+        u128::from(key[0] ^ 0x243f_6a88_85a3_08d3) * u128::from(key[1] ^ 0x1319_8a2e_0370_7344);
+    ((product as u64 ^ (product >> 64) as u64) >> (64 - PAIR_BITS)) as usize
 }
 
 impl Known {
@@ -156,7 +150,8 @@ fn long_place(word: &[u8]) -> usize {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     for eight in eights.iter().chain([&last]) {
-        sum = (sum.rotate_left(23) ^ u64::from_le_bytes(*eight)).wrapping_mul(MULTIPLIERS[1]);
+        sum =
+            (sum.rotate_left(23) ^ u64::from_le_bytes(*eight)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
     (sum >> (64 - LONG_BITS)) as usize
 }

@@ -101,11 +101,10 @@ fn words(tokenizer: &Tokenizer, text: &str) -> (Vec<String>, Vec<String>) {
         .cut(text, |bytes| by_library.push(word(bytes)))
         .unwrap();
     let cut: Result<(), ()> = Units::new().cut(&characters, text, |view| {
-        for at in 0..view.starts.len() * 64 {
-            let (index, bit) = (at / 64, at % 64);
-            if view.starts[index] >> bit & 1 == 1 {
-                fast.push(word(&view.bytes[at..at + view.length(index, bit)]));
-            }
+        for index in 0..view.blocks() {
+            let (starts, _) = view.block(index);
+            let bits = (0..64).filter(|bit| starts >> bit & 1 == 1);
+            fast.extend(bits.map(|bit| word(view.word(index, bit))));
         }
         Ok(())
     });

@@ -8,9 +8,12 @@
 
 use super::characters::{Characters, Kind, Sign, Spelling};
 
-/// Bytes read beyond a word, when 16 are loaded at its start, and written beyond the
-/// end, when 64 are.
-const SLACK: usize = 64 + 16;
+/// Bytes behind the text: a block is looked at with what words that start in it need, and
+/// written whole.
+const SLACK: usize = 64 + BLOCK;
+
+/// 64 bytes, and 16 behind the last.
+const BLOCK: usize = 64 + 16;
 
 /// Normalised bytes in the buffer, about.
 const BUFFER: usize = 4 << 10;
@@ -32,33 +35,64 @@ pub(super) struct Units {
 /// The words of [`Units`], complete ones only.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    /// Normalised text, at least 16 bytes behind the start of any word.
-    pub bytes: &'a [u8],
-    pub starts: &'a [u64],
+    bytes: &'a [u8],
+    starts: &'a [u64],
     stops: &'a [u64],
     /// Whether a byte may be NUL.
     pub nul: bool,
 }
 
-impl View<'_> {
-    /// Bytes of the word that starts at bit `bit` of word `index` of `starts`.
-    #[inline]
-    pub(super) fn length(&self, index: usize, bit: usize) -> usize {
-        let rest = self.stops[index] >> bit >> 1 | self.stops[index + 1] << (63 - bit);
-        if rest != 0 {
-            return rest.trailing_zeros() as usize + 1;
-        }
-        self.long(index, bit)
+/// 64 bytes of text in which words start.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    bytes: &'a [u8; BLOCK],
+    stops: [u64; 2],
+}
+
+impl<'a> View<'a> {
+    /// Number of blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.starts.len()
     }
 
-    #[cold]
-    fn long(&self, index: usize, bit: usize) -> usize {
-        // The 64 bits behind the start are zero; the word is closed, so one follows.
-        let mut at = index + 1;
-        while self.stops[at] == 0 {
-            at += 1;
+    /// A block, and a bit for each byte where a word starts.
+    #[inline]
+    pub(super) fn block(&self, index: usize) -> (u64, Block<'a>) {
+        let bytes = self.bytes[index * 64..].first_chunk().unwrap_or(&[0; _]);
+        let stops = [self.stops[index], self.stops[index + 1]];
+        (self.starts[index], Block { bytes, stops })
+    }
+
+    /// The word that starts at byte `bit` of block `index`.
+    pub(super) fn word(&self, index: usize, bit: usize) -> &'a [u8] {
+        let start = index * 64 + bit;
+        let mut stop = start + self.block(index).1.length(bit);
+        if stop > start + 64 {
+            // 64 bytes on there was no stop yet; the word is closed, so one follows.
+            let mut at = index + 1;
+            while self.stops[at] == 0 {
+                at += 1;
+            }
+            stop = at * 64 + self.stops[at].trailing_zeros() as usize;
         }
-        (at - index) * 64 + self.stops[at].trailing_zeros() as usize - bit
+        &self.bytes[start..stop]
+    }
+}
+
+impl Block<'_> {
+    /// Length of the word that starts at byte `bit`, up to 64; 65 where it is longer.
+    #[inline]
+    pub(super) fn length(&self, bit: usize) -> usize {
+        let rest = self.stops[0] >> bit >> 1 | self.stops[1] << (63 - bit);
+        rest.trailing_zeros() as usize + 1
+    }
+
+    /// The 16 bytes from byte `bit` on, below 64.
+    #[inline]
+    pub(super) fn head(&self, bit: usize) -> u128 {
+        let bit = bit % 64;
+        let head = self.bytes[bit..bit + 16].first_chunk();
+        head.map_or(0, |head| u128::from_le_bytes(*head))
     }
 }
 
@@ -192,7 +226,7 @@ impl Units {
 
     /// Appends the first `plain` bytes of a block, whose text is in place.
     #[inline]
-    fn extend(&mut self, seen: &Block, plain: usize) {
+    fn extend(&mut self, seen: &Seen, plain: usize) {
         if plain == 0 {
             return;
         }
@@ -286,7 +320,7 @@ impl Units {
 }
 
 /// What 64 bytes are, a bit for each.
-struct Block {
+struct Seen {
     /// ASCII letters and digits.
     letters: u64,
     /// Space, tab, line feed and carriage return.
@@ -297,7 +331,7 @@ struct Block {
 
 /// Looks at 64 bytes and writes them with upper case folded by `fold`: 0x20, or 0.
 #[inline]
-fn ascii(block: &[u8; 64], fold: u8, out: &mut [u8; 64]) -> Block {
+fn ascii(block: &[u8; 64], fold: u8, out: &mut [u8; 64]) -> Seen {
     let mut letters = [0u8; 64];
     let mut gaps = [0u8; 64];
     let mut others = [0u8; 64];
@@ -311,7 +345,7 @@ fn ascii(block: &[u8; 64], fold: u8, out: &mut [u8; 64]) -> Block {
         others[i] = u8::from((byte.wrapping_sub(b' ') >= 0x5f) & !gap);
         out[i] = byte | if letter { fold } else { 0 };
     }
-    Block {
+    Seen {
         letters: gathered(&letters),
         gaps: gathered(&gaps),
         others: gathered(&others),
