@@ -46,7 +46,7 @@ pub enum TokenizerPath {
     /// The fast path where it knows the tokenizer, the library otherwise.
     #[default]
     Auto,
-    /// The tokenizers library, for comparison: 30 to 60 times slower.
+    /// The tokenizers library, for comparison: 50 to 100 times slower.
     Library,
 }
 

@@ -2,9 +2,10 @@
 //! that names the `tokenizers` library.
 //!
 //! What this adds to the library: one form for all tokenizer files, special tokens
-//! by role, text that never yields a special token, and one bit per token where a
-//! word starts. Encoding runs at the library's speed, 2 to 6 MB/s a core, and takes
-//! about 128 bytes of memory for each byte of the document at hand.
+//! by role, text that never yields a special token, one bit per token where a word
+//! starts, and speed: what is common goes through [`fast`], with the same tokens.
+//! There encoding costs 3 ns a byte of English and up to 12 bytes of memory for each
+//! byte of the document at hand; in the library 200 to 500 ns and about 128 bytes.
 
 pub mod cutter;
 mod encoder;
@@ -61,8 +62,8 @@ pub struct Tokenizer {
     /// Text between whitespace is cut the same whatever stands around it.
     apart_at_whitespace: bool,
     path: TokenizerPath,
-    /// Made when first asked for: stages that only read ids do without. `Err` is why
-    /// the library must encode.
+    /// Made when first asked for, unless it is clear that it will be: stages that only
+    /// read ids do without. `Err` is why the library must encode.
     fast: OnceLock<Result<Fast, String>>,
 }
 
@@ -125,24 +126,22 @@ impl Tokenizer {
             .to_string(false)
             .map_err(|error| broken(&place, error))?;
         special.reserved = reserved(&library, &special);
-        let tokenizer = Self::assemble(&place, library, json, special)?;
-        Ok(Self {
-            path: config.tokenizer_path,
-            ..tokenizer
-        })
+        Self::assemble(&place, library, json, special, Some(config.tokenizer_path))
     }
 
     /// Loads a `tokenizer.json` that an earlier stage wrote, with the special tokens
     /// from its manifest. `place` names the file in errors.
     pub fn from_json(place: &str, json: &str, special: SpecialTokens) -> Result<Self> {
-        Self::assemble(place, parse(place, json)?, json.to_owned(), special)
+        Self::assemble(place, parse(place, json)?, json.to_owned(), special, None)
     }
 
+    /// `path` is how it is going to encode; without one it may never do.
     fn assemble(
         place: &str,
         mut library: tokenizers::Tokenizer,
         json: String,
         special: SpecialTokens,
+        path: Option<TokenizerPath>,
     ) -> Result<Self> {
         let mut value: Value = serde_json::from_str(&json).map_err(|error| broken(place, error))?;
         let vocabulary = library.get_vocab(true);
@@ -173,9 +172,14 @@ impl Tokenizer {
             barred,
             opens_word: None,
             apart_at_whitespace: apart_at_whitespace(&value),
-            path: TokenizerPath::Auto,
+            path: path.unwrap_or_default(),
             fast: OnceLock::new(),
         };
+        if path == Some(TokenizerPath::Auto) {
+            tokenizer
+                .fast
+                .get_or_init(|| Fast::of(&value, &tokenizer.barred));
+        }
         tokenizer.find_word_openers(place)?;
         Ok(tokenizer)
     }

@@ -3,7 +3,7 @@
 //! differential tests hold it to that). Whatever is not known here to the last setting
 //! is left to the library, with the reason.
 //!
-//! Cost: 30 to 60 times the library's speed. Memory: the tables of a path, once for
+//! Cost: 50 to 100 times the library's speed. Memory: the tables of a path, once for
 //! all threads, and a [`Cache`] of fixed size for each worker; nothing that grows with
 //! the document but its tokens.
 
