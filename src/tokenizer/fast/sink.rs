@@ -1,6 +1,11 @@
-//! Where the tokens of one text go. Bits of word starts are gathered 64 at a time.
+//! Where the tokens of one text go. They are gathered in a block, so that a short word is
+//! written without asking how many tokens it has.
 
 use super::super::Encoded;
+use super::known::IDS;
+
+/// Tokens of a block: a batch of short words fits in.
+const BLOCK: usize = 256;
 
 /// Appends words to the tokens of a text; nothing stays if it is dropped before
 /// [`Sink::finish`].
@@ -8,9 +13,10 @@ pub(super) struct Sink<'a> {
     out: &'a mut Encoded,
     /// Tokens before.
     tokens: usize,
-    /// Word starts not yet in `out`, and how many.
-    bits: u64,
-    count: u32,
+    /// Tokens that are not yet in `out`.
+    block: [u32; BLOCK],
+    starts: [u64; BLOCK / 64],
+    filled: usize,
     finished: bool,
 }
 
@@ -19,40 +25,47 @@ impl<'a> Sink<'a> {
         Self {
             tokens: out.tokens.len(),
             out,
-            bits: 0,
-            count: 0,
+            block: [0; BLOCK],
+            starts: [0; BLOCK / 64],
+            filled: 0,
             finished: false,
         }
     }
 
-    /// Appends a word.
-    #[inline]
-    pub(super) fn word(&mut self, ids: &[u32]) {
-        if let &[id] = ids {
-            self.token(id, true);
-        } else {
-            for (index, &id) in ids.iter().enumerate() {
-                self.token(id, index == 0);
-            }
-        }
-    }
-
-    #[inline]
-    fn token(&mut self, id: u32, starts: bool) {
-        self.out.tokens.push(id);
-        self.bits |= u64::from(starts) << self.count;
-        self.count += 1;
-        if self.count == u64::BITS {
+    /// Appends a word of one to [`IDS`] tokens, the first `count` of `ids`.
+    #[inline(always)]
+    pub(super) fn short(&mut self, ids: [u32; IDS], count: usize) {
+        if self.filled + IDS > BLOCK {
             self.flush();
         }
+        let at = self.filled;
+        self.block[at..at + IDS].copy_from_slice(&ids);
+        self.starts[at / 64] |= 1 << (at % 64);
+        self.filled = at + count;
     }
 
-    fn flush(&mut self) {
-        if self.count > 0 {
-            let count = self.count as usize;
-            self.out.word_start.push_word(self.bits, count);
+    /// Appends a word.
+    pub(super) fn word(&mut self, ids: &[u32]) {
+        for (index, &id) in ids.iter().enumerate() {
+            if self.filled == BLOCK {
+                self.flush();
+            }
+            let at = self.filled;
+            self.block[at] = id;
+            self.starts[at / 64] |= u64::from(index == 0) << (at % 64);
+            self.filled = at + 1;
         }
-        (self.bits, self.count) = (0, 0);
+    }
+
+    #[inline(never)]
+    fn flush(&mut self) {
+        let tokens = &self.block[..self.filled];
+        self.out.tokens.extend_from_slice(tokens);
+        for (tokens, starts) in tokens.chunks(64).zip(&mut self.starts) {
+            self.out.word_start.push_word(*starts, tokens.len());
+            *starts = 0;
+        }
+        self.filled = 0;
     }
 
     /// Keeps what was appended.

@@ -2,7 +2,7 @@
 //! one that was learnt first is merged, the leftmost of several, until none is known.
 //!
 //! A short word is scanned for its best pair, 50 to 100 ns a merge; a long one keeps its
-//! pairs in a heap, O(n log n). Memory: 16 bytes a slot, two to four slots a merge; a
+//! pairs in a heap, O(n log n). Memory: 20 to 36 bytes a merge; a
 //! word of n bytes takes 28 n while it is merged.
 
 use std::cmp::Reverse;
@@ -28,16 +28,16 @@ pub(super) struct Merges {
     bytes: [u32; 256],
     /// By rank, the id that a merge makes.
     made: Vec<u32>,
-    /// Pairs and their ranks, open addressing.
-    slots: Vec<Slot>,
+    /// Pairs and their ranks, open addressing: 21 bits each of left, right and rank.
+    slots: Vec<u64>,
     shift: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    pair: u64,
-    rank: u32,
-}
+/// Bits of an id and of a rank, so that a pair with its rank is 8 bytes.
+const BITS: u32 = 21;
+
+/// A slot without a pair.
+const FREE: u64 = u64::MAX;
 
 /// Buffers of a word at work.
 #[derive(Debug, Default)]
@@ -53,38 +53,34 @@ pub(super) struct Scratch {
 
 impl Merges {
     /// `merges` in the order they were learnt; of a pair that stands twice the later
-    /// counts, as in the library.
-    pub(super) fn new(bytes: [u32; 256], merges: &[Merge]) -> Self {
+    /// counts, as in the library. `None` if there are too many for their bits.
+    pub(super) fn new(bytes: [u32; 256], merges: &[Merge]) -> Option<Self> {
+        let most = (1 << BITS) - 1;
+        let ids = merges.iter().flat_map(|merge| [merge.left, merge.right]);
+        if merges.len() > most || ids.max().is_some_and(|id| id as usize >= most) {
+            return None;
+        }
         let slots = (2 * merges.len().max(8)).next_power_of_two();
         let mut table = Self {
             bytes,
             made: merges.iter().map(|merge| merge.made).collect(),
-            slots: vec![
-                Slot {
-                    pair: u64::MAX,
-                    rank: NONE
-                };
-                slots
-            ],
+            slots: vec![FREE; slots],
             shift: 64 - slots.ilog2(),
         };
         for (rank, merge) in merges.iter().enumerate() {
             let pair = pair(merge.left, merge.right);
             let slot = table.slot(pair);
-            table.slots[slot] = Slot {
-                pair,
-                rank: rank as u32,
-            };
+            table.slots[slot] = pair << BITS | rank as u64;
         }
-        table
+        Some(table)
     }
 
     /// Place of a pair, or the free one where it would be.
     #[inline]
     fn slot(&self, pair: u64) -> usize {
         let mut slot = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
-        while self.slots[slot].pair != pair && self.slots[slot].rank != NONE {
-            slot = (slot + 1) % self.slots.len();
+        while self.slots[slot] != FREE && self.slots[slot] >> BITS != pair {
+            slot = (slot + 1) & (self.slots.len() - 1);
         }
         slot
     }
@@ -92,7 +88,10 @@ impl Merges {
     /// Rank of a pair, [`NONE`] without one.
     #[inline]
     fn rank(&self, left: u32, right: u32) -> u32 {
-        self.slots[self.slot(pair(left, right))].rank
+        match self.slots[self.slot(pair(left, right))] {
+            FREE => NONE,
+            slot => slot as u32 & ((1 << BITS) - 1),
+        }
     }
 
     /// Merges `word` into `scratch.ids`.
@@ -198,5 +197,5 @@ impl Scratch {
 
 #[inline]
 fn pair(left: u32, right: u32) -> u64 {
-    u64::from(left) << 32 | u64::from(right)
+    u64::from(left) << BITS | u64::from(right)
 }

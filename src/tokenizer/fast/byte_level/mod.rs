@@ -14,7 +14,7 @@ mod scan;
 mod settings;
 
 use super::added::{Added, Piece};
-use super::known::{Known, SHORT};
+use super::known::{Key, Known, SHORT};
 use super::normal::Normal;
 use super::sink::Sink;
 use crate::tokenizer::{Encoded, Unencodable};
@@ -37,6 +37,21 @@ pub(super) struct ByteLevel {
     cuts: Cuts,
     classes: Classes,
     model: Model,
+}
+
+/// Words that are cut before they are looked up: their places in the table are fetched
+/// while others are on their way.
+const BATCH: usize = 64;
+
+/// The key of a word that is too long for one; no other is like it.
+const LONG: Key = [0; 2];
+
+/// A word that was cut.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    key: Key,
+    start: usize,
+    end: usize,
 }
 
 /// What one worker keeps: [`Known`] words, and buffers of the longest word at hand.
@@ -120,41 +135,58 @@ impl ByteLevel {
         sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
         let bytes = text.as_bytes();
+        let mut found = [Found::default(); BATCH];
         let mut at = 0;
         while at < bytes.len() {
-            let window = scan::window(bytes, at);
-            let (end, key) = match scan::word(scan, window) {
-                Some(word) => (at + word.length, word.key),
-                None => {
-                    let end = scan.end(&self.classes, text, at);
-                    if end - at > SHORT {
-                        self.long(&bytes[at..end], cache, sink)?;
-                        at = end;
-                        continue;
+            let mut count = 0;
+            while count < BATCH && at < bytes.len() {
+                let window = scan::window(bytes, at);
+                let (end, key) = match scan::word(scan, window) {
+                    Some(word) => (at + word.length, word.key),
+                    None => {
+                        let end = scan.end(&self.classes, text, at);
+                        let length = end - at;
+                        let short = length <= SHORT;
+                        (end, if short { scan::key(window, length) } else { LONG })
                     }
-                    (end, scan::key(window, end - at))
-                }
-            };
-            if let Some(ids) = cache.known.short(key) {
-                sink.word(ids);
-            } else {
-                let ids = self.model.word(&bytes[at..end], &mut cache.scratch)?;
-                cache.known.learn_short(key, ids);
-                sink.word(ids);
+                };
+                found[count] = Found {
+                    key,
+                    start: at,
+                    end,
+                };
+                (at, count) = (end, count + 1);
             }
-            at = end;
+            let found = &found[..count];
+            cache.known.touch(found.iter().map(|found| found.key));
+            for found in found {
+                if let Some(short) = cache.known.short(found.key) {
+                    sink.short(short.ids, short.count as usize);
+                } else {
+                    self.unknown(&bytes[found.start..found.end], found.key, cache, sink)?;
+                }
+            }
         }
         Ok(())
     }
 
+    /// A word that is not among the short ones that are known.
     #[cold]
-    fn long(&self, word: &[u8], cache: &mut Cache, sink: &mut Sink<'_>) -> Result<(), Unencodable> {
+    fn unknown(
+        &self,
+        word: &[u8],
+        key: Key,
+        cache: &mut Cache,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Unencodable> {
         if let Some(ids) = cache.known.long(word) {
             sink.word(ids);
             return Ok(());
         }
         let ids = self.model.word(word, &mut cache.scratch)?;
-        cache.known.learn_long(word, ids);
+        if key == LONG || !cache.known.learn_short(key, ids) {
+            cache.known.learn_long(word, ids);
+        }
         sink.word(ids);
         cache.scratch.shrink();
         Ok(())

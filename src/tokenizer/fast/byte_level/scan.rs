@@ -6,6 +6,7 @@
 //! a time; everything else goes character by character.
 
 use super::classes::{Class, Classes};
+use crate::tokenizer::fast::known::{Key, SHORT};
 
 /// Bytes that are looked at together.
 pub(super) const WINDOW: usize = 16;
@@ -213,46 +214,50 @@ pub(super) type Window = [u64; 2];
 
 /// A match that [`word`] found: its bytes as a key with its length on top, and its length.
 pub(super) struct Word {
-    pub(super) key: Window,
+    pub(super) key: Key,
     pub(super) length: usize,
 }
 
 /// The 16 bytes at `at`, zeros behind the end.
-#[inline]
+#[inline(always)]
 pub(super) fn window(bytes: &[u8], at: usize) -> Window {
-    if let Some(chunk) = bytes[at..].first_chunk::<WINDOW>() {
-        let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| chunk[at + byte]));
-        return [half(0), half(8)];
+    match bytes[at..].first_chunk() {
+        Some(chunk) => halves(chunk),
+        None => last(&bytes[at..]),
     }
+}
+
+#[inline(always)]
+fn halves(chunk: &[u8; WINDOW]) -> Window {
+    [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| chunk[at + byte])))
+}
+
+#[cold]
+fn last(bytes: &[u8]) -> Window {
     let mut padded = [0; WINDOW];
-    let rest = &bytes[at..];
-    padded[..rest.len()].copy_from_slice(rest);
-    window(&padded, 0)
+    padded[..bytes.len()].copy_from_slice(bytes);
+    halves(&padded)
 }
 
 /// The match at the beginning of `window` if it is a byte that may lead, or none, and
 /// then ASCII letters up to some other ASCII byte within the window.
-#[inline]
+#[inline(always)]
 pub(super) fn word(scan: &impl Scan, window: Window) -> Option<Word> {
     let led = scan.leads(window[0] as u8);
-    let stops = [
-        stops(window[0]) & !(u64::from(led) << 7),
-        stops(window[1]),
-    ];
-    let (stop, base) = if stops[0] != 0 {
-        (stops[0], 0)
+    let low = stops(window[0]) & !(u64::from(led) << 7);
+    let high = stops(window[1]);
+    // The lowest bit of the two, behind both where there is none.
+    let length = if low != 0 {
+        low.trailing_zeros() / 8
     } else {
-        (stops[1], 8)
+        8 + high.trailing_zeros() / 8
     };
-    if stop == 0 {
+    let length = length as usize;
+    if length <= usize::from(led) || length > SHORT {
         return None;
     }
-    let length = base + stop.trailing_zeros() as usize / 8;
     let ending = window[length / 8] >> (length % 8 * 8) & 0x80;
-    if length <= usize::from(led) || ending != 0 {
-        return None;
-    }
-    Some(Word {
+    (ending == 0).then(|| Word {
         key: key(window, length),
         length,
     })
@@ -260,20 +265,29 @@ pub(super) fn word(scan: &impl Scan, window: Window) -> Option<Word> {
 
 /// The key of the first `length` bytes of a window, 15 at most. Keys of two words differ
 /// where the words do.
-#[inline]
-pub(super) fn key(window: Window, length: usize) -> Window {
-    let bits = length as u32 % 8 * 8;
-    let below = (1u64 << bits) - 1;
-    let (low, high) = if length < 8 {
-        (window[0] & below, 0)
-    } else {
-        (window[0], window[1] & below)
-    };
-    [low, high | (length as u64) << 56]
+#[inline(always)]
+pub(super) fn key(window: Window, length: usize) -> Key {
+    let masks = &MASKS[length];
+    [
+        window[0] & masks[0],
+        window[1] & masks[1] | (length as u64) << 56,
+    ]
 }
 
+/// By length, the bits of so many bytes.
+const MASKS: [Window; WINDOW] = {
+    let mut masks = [[0; 2]; WINDOW];
+    let mut length = 1;
+    while length < WINDOW {
+        masks[length] = masks[length - 1];
+        masks[length][(length - 1) / 8] |= 0xff << ((length - 1) % 8 * 8);
+        length += 1;
+    }
+    masks
+};
+
 /// The top bit of every byte that is no ASCII letter.
-#[inline]
+#[inline(always)]
 fn stops(word: u64) -> u64 {
     // Bytes are below 128 in `lower`, so no sum carries into the next byte.
     let lower = (word | ONES * 0x20) & !HIGHS;

@@ -137,7 +137,7 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
         .map(|(spelling, &id)| (id, (*spelling).to_owned()))
         .collect();
     Ok(Model {
-        merges: Merges::new(bytes, &merges),
+        merges: Merges::new(bytes, &merges).ok_or("too many merges")?,
         whole,
         barred,
     })
