@@ -17,6 +17,9 @@ pub(super) const SHORT: usize = 15;
 /// Ids of a short word, at most.
 pub(super) const IDS: usize = 3;
 
+/// The count of a short word with more ids, which is among the long ones.
+const ELSEWHERE: u32 = u32::MAX;
+
 /// Log₂ of the pairs of short words.
 const PAIRS: u32 = 17;
 
@@ -39,7 +42,7 @@ pub(super) struct Known {
 pub(super) struct Short {
     key: Key,
     pub(super) ids: [u32; IDS],
-    /// Of the ids; zero where no word is.
+    /// Of the ids; zero where no word is, or [`ELSEWHERE`].
     pub(super) count: u32,
 }
 
@@ -75,27 +78,39 @@ impl Known {
         std::hint::black_box(counts.fold(0, |all, count| all ^ count));
     }
 
-    /// A short word, if it is known.
+    /// A short word, if it is known here.
     #[inline(always)]
     pub(super) fn short(&self, key: Key) -> Option<&Short> {
+        let short = self.place(key)?;
+        (short.count != ELSEWHERE).then_some(short)
+    }
+
+    /// Whether a short word is among the long ones.
+    pub(super) fn is_elsewhere(&self, key: Key) -> bool {
+        self.place(key).is_some_and(|short| short.count == ELSEWHERE)
+    }
+
+    #[inline(always)]
+    fn place(&self, key: Key) -> Option<&Short> {
         let pair = &self.pairs[pair(key)];
         // Both are looked at before it is asked which one it is.
         let is = |short: &Short| (short.key[0] ^ key[0]) | (short.key[1] ^ key[1]) == 0;
         let short = &pair[usize::from(is(&pair[1]))];
-        (is(short) && short.count > 0).then_some(short)
+        (is(short) && short.count != 0).then_some(short)
     }
 
-    /// Remembers the ids of a short word; `false` if there are too many.
-    pub(super) fn learn_short(&mut self, key: Key, word: &[u32]) -> bool {
-        if word.len() > IDS {
-            return false;
-        }
+    /// Remembers the ids of a short word.
+    pub(super) fn learn_short(&mut self, key: Key, word: &[u8], all: &[u32]) {
         let mut ids = [0; IDS];
-        ids[..word.len()].copy_from_slice(word);
+        let mut count = ELSEWHERE;
+        if all.len() <= IDS {
+            ids[..all.len()].copy_from_slice(all);
+            count = all.len() as u32;
+        } else {
+            self.learn_long(word, all);
+        }
         let pair = &mut self.pairs[pair(key)];
-        let count = word.len() as u32;
         *pair = [Short { key, ids, count }, pair[0]];
-        true
     }
 
     /// The ids of any other word, if they are known.

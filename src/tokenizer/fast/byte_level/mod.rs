@@ -179,13 +179,18 @@ impl ByteLevel {
         cache: &mut Cache,
         sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
-        if let Some(ids) = cache.known.long(word) {
+        let long = key == LONG;
+        if (long || cache.known.is_elsewhere(key))
+            && let Some(ids) = cache.known.long(word)
+        {
             sink.word(ids);
             return Ok(());
         }
         let ids = self.model.word(word, &mut cache.scratch)?;
-        if key == LONG || !cache.known.learn_short(key, ids) {
+        if long {
             cache.known.learn_long(word, ids);
+        } else {
+            cache.known.learn_short(key, word, ids);
         }
         sink.word(ids);
         cache.scratch.shrink();
