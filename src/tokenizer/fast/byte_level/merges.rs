@@ -5,11 +5,15 @@
 //! its pairs in a heap, O(n log n). Memory: 20 to 36 bytes a merge; a word of n bytes
 //! takes 28 n while it is merged.
 
+use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Longest word, in bytes, that is scanned: its places fit a mask.
 const SCANNED: usize = 64;
+
+/// Symbols that are bytes.
+const BYTES: usize = 256;
 
 /// No pair.
 const NONE: u32 = u32::MAX;
@@ -22,12 +26,16 @@ pub(super) struct Merge {
     pub(super) made: u32,
 }
 
-/// The merges of a tokenizer.
+/// The merges of a tokenizer. Within, a byte is its own symbol and what the merge of
+/// rank r makes is 256 + r, so that a merge needs no look-up to know what it makes.
 pub(super) struct Merges {
-    /// Id of each byte.
-    bytes: [u32; 256],
-    /// By rank, the id that a merge makes.
+    /// By symbol, its id.
+    ids: Vec<u32>,
+    /// By rank, the symbol that a merge makes; empty where that is the rank's own
+    /// throughout, since no id is made in two ways.
     made: Vec<u32>,
+    /// By two bytes, the rank of their pair.
+    first: Vec<u32>,
     /// Pairs and their ranks, four to a bucket; a pair whose bucket is full is in the
     /// next one. 21 bits each of left, right and rank.
     buckets: Vec<[u64; 4]>,
@@ -59,23 +67,49 @@ impl Merges {
     /// `merges` in the order they were learnt; of a pair that stands twice the later
     /// counts, as in the library. `None` if there are too many for their bits.
     pub(super) fn new(bytes: [u32; 256], merges: &[Merge]) -> Option<Self> {
-        let most = (1 << BITS) - 1;
-        let ids = merges.iter().flat_map(|merge| [merge.left, merge.right]);
-        if merges.len() > most || ids.max().is_some_and(|id| id as usize >= most) {
+        if merges.len() + BYTES >= 1 << BITS {
             return None;
+        }
+        let ids: Vec<u32> = bytes
+            .into_iter()
+            .chain(merges.iter().map(|merge| merge.made))
+            .collect();
+        let mut symbols = HashMap::with_capacity(ids.len());
+        for (symbol, &id) in ids.iter().enumerate() {
+            symbols.entry(id).or_insert(symbol as u32);
+        }
+        let mut made: Vec<u32> = ids[BYTES..].iter().map(|id| symbols[id]).collect();
+        if (BYTES..).zip(&made).all(|(own, &made)| made as usize == own) {
+            made.clear();
         }
         let buckets = merges.len().max(8).next_power_of_two() / 2;
         let mut table = Self {
-            bytes,
-            made: merges.iter().map(|merge| merge.made).collect(),
+            ids,
+            made,
+            first: vec![NONE; BYTES * BYTES],
             buckets: vec![[FREE; 4]; buckets],
             shift: 64 - buckets.ilog2(),
         };
         for (rank, merge) in merges.iter().enumerate() {
-            let pair = pair(merge.left, merge.right);
-            *table.slot(pair) = pair << BITS | rank as u64;
+            // What neither is a byte nor is made never stands in a word.
+            if let (Some(&left), Some(&right)) = (symbols.get(&merge.left), symbols.get(&merge.right)) {
+                let pair = pair(left, right);
+                *table.slot(pair) = pair << BITS | rank as u64;
+                if left.max(right) < BYTES as u32 {
+                    table.first[left as usize * BYTES + right as usize] = rank as u32;
+                }
+            }
         }
         Some(table)
+    }
+
+    /// What the merge of a rank makes.
+    #[inline]
+    fn made(&self, rank: u32) -> u32 {
+        match self.made.is_empty() {
+            true => BYTES as u32 + rank,
+            false => self.made[rank as usize],
+        }
     }
 
     /// First bucket of a pair.
@@ -93,6 +127,12 @@ impl Merges {
         }
         let slot = self.buckets[at].iter().position(here);
         &mut self.buckets[at][slot.unwrap_or_default()]
+    }
+
+    /// Rank of two bytes.
+    #[inline]
+    fn first(&self, pair: &[u32]) -> u32 {
+        self.first[pair[0] as usize * BYTES + pair[1] as usize]
     }
 
     /// Rank of a pair, [`NONE`] without one.
@@ -117,16 +157,14 @@ impl Merges {
     /// Merges `word` into `scratch.ids`.
     pub(super) fn merge(&self, word: &[u8], scratch: &mut Scratch) {
         scratch.ids.clear();
-        let ids = word.iter().map(|&byte| self.bytes[byte as usize]);
-        scratch.ids.extend(ids);
+        scratch.ids.extend(word.iter().map(|&byte| u32::from(byte)));
         if word.len() <= SCANNED {
             self.scan(&mut scratch.ids);
         } else {
-            scratch.ranks.clear();
-            let pairs = scratch.ids.windows(2);
-            let ranks = pairs.map(|pair| self.rank(pair[0], pair[1]));
-            scratch.ranks.extend(ranks);
             self.heap(scratch);
+        }
+        for id in &mut scratch.ids {
+            *id = self.ids[*id as usize];
         }
     }
 
@@ -142,7 +180,7 @@ impl Merges {
         let mut all = [NONE; SCANNED];
         let waits = &mut all[..count];
         for (at, pair) in ids.windows(2).enumerate() {
-            waits[at] = waiting(self.rank(pair[0], pair[1]), at);
+            waits[at] = waiting(self.first(pair), at);
         }
         let mut left = u64::MAX >> (SCANNED - count);
         loop {
@@ -151,7 +189,7 @@ impl Merges {
                 break;
             }
             let at = next as usize % SCANNED;
-            ids[at] = self.made[(next >> PLACE) as usize];
+            ids[at] = self.made(next >> PLACE);
             let gone = (left >> at & !1).trailing_zeros() as usize + at;
             waits[gone] = NONE;
             left &= !(1 << gone);
@@ -184,6 +222,8 @@ impl Merges {
             heap,
         } = scratch;
         let last = ids.len() as u32 - 1;
+        ranks.clear();
+        ranks.extend(ids.windows(2).map(|pair| self.first(pair)));
         ranks.push(NONE);
         before.clear();
         before.extend((0..=last).map(|at| at.wrapping_sub(1)));
@@ -198,7 +238,7 @@ impl Merges {
             if ranks[at] != rank {
                 continue;
             }
-            ids[at] = self.made[rank as usize];
+            ids[at] = self.made(rank);
             let gone = after[at] as usize;
             // A word of no ids is none; so a gone place is known by having no id.
             ids[gone] = NONE;
