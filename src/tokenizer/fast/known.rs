@@ -11,6 +11,12 @@ use std::hash::Hasher;
 /// Two words of text and a length in the top byte.
 pub(super) type Key = [u64; 2];
 
+/// Bytes that are looked at together.
+const WINDOW: usize = 16;
+
+/// Two words of a text, low byte first.
+pub(super) type Window = [u64; 2];
+
 /// Longest word with a [`Key`], in bytes.
 pub(super) const SHORT: usize = 15;
 
@@ -87,7 +93,8 @@ impl Known {
 
     /// Whether a short word is among the long ones.
     pub(super) fn is_elsewhere(&self, key: Key) -> bool {
-        self.place(key).is_some_and(|short| short.count == ELSEWHERE)
+        self.place(key)
+            .is_some_and(|short| short.count == ELSEWHERE)
     }
 
     #[inline(always)]
@@ -133,11 +140,55 @@ impl Known {
     }
 }
 
+/// The 16 bytes at `at`, zeros behind the end.
+#[inline(always)]
+pub(super) fn window(bytes: &[u8], at: usize) -> Window {
+    match bytes[at..].first_chunk() {
+        Some(chunk) => halves(chunk),
+        None => last(&bytes[at..]),
+    }
+}
+
+#[inline(always)]
+fn halves(chunk: &[u8; WINDOW]) -> Window {
+    [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| chunk[at + byte])))
+}
+
+#[cold]
+fn last(bytes: &[u8]) -> Window {
+    let mut padded = [0; WINDOW];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    halves(&padded)
+}
+
+/// The key of the first `length` bytes of a window, 15 at most. Keys of two words differ
+/// where the words do.
+#[inline(always)]
+pub(super) fn key(window: Window, length: usize) -> Key {
+    let masks = &MASKS[length];
+    [
+        window[0] & masks[0],
+        window[1] & masks[1] | (length as u64) << 56,
+    ]
+}
+
+/// By length, the bits of so many bytes.
+const MASKS: [Window; WINDOW] = {
+    let mut masks = [[0; 2]; WINDOW];
+    let mut length = 1;
+    while length < WINDOW {
+        masks[length] = masks[length - 1];
+        masks[length][(length - 1) / 8] |= 0xff << ((length - 1) % 8 * 8);
+        length += 1;
+    }
+    masks
+};
+
 /// Place of a key's pair: the two halves of a product, folded.
 #[inline(always)]
 fn pair(key: Key) -> usize {
-    let product = u128::from(key[0] ^ 0x243f_6a88_85a3_08d3)
-        * u128::from(key[1] ^ 0x1319_8a2e_0370_7344);
+    let product =
+        u128::from(key[0] ^ 0x243f_6a88_85a3_08d3) * u128::from(key[1] ^ 0x1319_8a2e_0370_7344);
     let folded = product as u64 ^ (product >> 64) as u64;
     (folded >> (64 - PAIRS)) as usize
 }

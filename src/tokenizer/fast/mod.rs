@@ -7,22 +7,39 @@
 //! all threads, and a [`Cache`] of fixed size for each worker; nothing that grows with
 //! the document but its tokens.
 
+mod added;
+mod byte_level;
+mod known;
+mod normal;
+mod pairs;
+mod sink;
+mod unigram;
 mod wordpiece;
 
 use super::{Encoded, Unencodable};
+use byte_level::ByteLevel;
 use serde_json::Value;
+use unigram::Unigram;
 use wordpiece::WordPiece;
 
 /// A tokenizer that the fast path knows; shared between threads by reference.
 pub(super) enum Fast {
     /// BERT's.
     WordPiece(Box<WordPiece>),
+    /// GPT-2's and its kin.
+    ByteLevel(Box<ByteLevel>),
+    /// T5's.
+    Unigram(Box<Unigram>),
 }
 
 /// What one worker keeps from document to document. Its size is fixed when it is made.
 pub(super) enum Cache {
     /// Of [`Fast::WordPiece`].
     WordPiece(Box<wordpiece::Cache>),
+    /// Of [`Fast::ByteLevel`].
+    ByteLevel(Box<byte_level::Cache>),
+    /// Of [`Fast::Unigram`].
+    Unigram(Box<unigram::Cache>),
 }
 
 impl Fast {
@@ -34,6 +51,12 @@ impl Fast {
             Some("WordPiece") => {
                 WordPiece::of(tokenizer, barred).map(|path| Self::WordPiece(path.into()))
             }
+            Some("BPE") => {
+                ByteLevel::of(tokenizer, barred).map(|path| Self::ByteLevel(path.into()))
+            }
+            Some("Unigram") => {
+                Unigram::of(tokenizer, barred).map(|path| Self::Unigram(path.into()))
+            }
             kind => Err(format!("model {}", kind.unwrap_or("without a type"))),
         }
     }
@@ -42,6 +65,8 @@ impl Fast {
     pub(super) fn cache(&self) -> Cache {
         match self {
             Self::WordPiece(path) => Cache::WordPiece(path.cache().into()),
+            Self::ByteLevel(path) => Cache::ByteLevel(path.cache().into()),
+            Self::Unigram(path) => Cache::Unigram(path.cache().into()),
         }
     }
 
@@ -55,6 +80,9 @@ impl Fast {
     ) -> Result<(), Unencodable> {
         match (self, cache) {
             (Self::WordPiece(path), Cache::WordPiece(cache)) => path.encode(text, cache, out),
+            (Self::ByteLevel(path), Cache::ByteLevel(cache)) => path.encode(text, cache, out),
+            (Self::Unigram(path), Cache::Unigram(cache)) => path.encode(text, cache, out),
+            _ => unreachable!("a cache of another tokenizer"),
         }
     }
 }

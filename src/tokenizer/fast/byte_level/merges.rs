@@ -5,6 +5,7 @@
 //! its pairs in a heap, O(n log n). Memory: 20 to 36 bytes a merge; a word of n bytes
 //! takes 28 n while it is merged.
 
+use crate::tokenizer::fast::pairs::{LIMIT, NONE, Pairs};
 use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,9 +15,6 @@ const SCANNED: usize = 64;
 
 /// Symbols that are bytes.
 const BYTES: usize = 256;
-
-/// No pair.
-const NONE: u32 = u32::MAX;
 
 /// What two neighbours become.
 #[derive(Debug, Clone, Copy)]
@@ -36,20 +34,9 @@ pub(super) struct Merges {
     made: Vec<u32>,
     /// By two bytes, the rank of their pair.
     first: Vec<u32>,
-    /// Pairs and their ranks, four to a bucket; a pair whose bucket is full is in the
-    /// next one. 21 bits each of left, right and rank.
-    buckets: Vec<[u64; 4]>,
-    shift: u32,
+    /// Ranks of pairs of symbols.
+    ranks: Pairs,
 }
-
-/// Bits of an id and of a rank, so that a pair with its rank is 8 bytes.
-const BITS: u32 = 21;
-
-/// The bits of a rank.
-const RANK: u32 = (1 << BITS) - 1;
-
-/// A slot without a pair.
-const FREE: u64 = u64::MAX;
 
 /// Buffers of a word at work.
 #[derive(Debug, Default)]
@@ -67,7 +54,7 @@ impl Merges {
     /// `merges` in the order they were learnt; of a pair that stands twice the later
     /// counts, as in the library. `None` if there are too many for their bits.
     pub(super) fn new(bytes: [u32; 256], merges: &[Merge]) -> Option<Self> {
-        if merges.len() + BYTES >= 1 << BITS {
+        if merges.len() + BYTES >= LIMIT {
             return None;
         }
         let ids: Vec<u32> = bytes
@@ -79,22 +66,24 @@ impl Merges {
             symbols.entry(id).or_insert(symbol as u32);
         }
         let mut made: Vec<u32> = ids[BYTES..].iter().map(|id| symbols[id]).collect();
-        if (BYTES..).zip(&made).all(|(own, &made)| made as usize == own) {
+        if (BYTES..)
+            .zip(&made)
+            .all(|(own, &made)| made as usize == own)
+        {
             made.clear();
         }
-        let buckets = merges.len().max(8).next_power_of_two() / 2;
         let mut table = Self {
             ids,
             made,
             first: vec![NONE; BYTES * BYTES],
-            buckets: vec![[FREE; 4]; buckets],
-            shift: 64 - buckets.ilog2(),
+            ranks: Pairs::new(merges.len()),
         };
         for (rank, merge) in merges.iter().enumerate() {
             // What neither is a byte nor is made never stands in a word.
-            if let (Some(&left), Some(&right)) = (symbols.get(&merge.left), symbols.get(&merge.right)) {
-                let pair = pair(left, right);
-                *table.slot(pair) = pair << BITS | rank as u64;
+            if let (Some(&left), Some(&right)) =
+                (symbols.get(&merge.left), symbols.get(&merge.right))
+            {
+                table.ranks.set(left, right, rank as u32);
                 if left.max(right) < BYTES as u32 {
                     table.first[left as usize * BYTES + right as usize] = rank as u32;
                 }
@@ -112,46 +101,10 @@ impl Merges {
         }
     }
 
-    /// First bucket of a pair.
-    #[inline]
-    fn bucket(&self, pair: u64) -> usize {
-        (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
-    }
-
-    /// Where a pair is, or the free place where it would be.
-    fn slot(&mut self, pair: u64) -> &mut u64 {
-        let here = |slot: &u64| *slot == FREE || *slot >> BITS == pair;
-        let mut at = self.bucket(pair);
-        while !self.buckets[at].iter().any(here) {
-            at = (at + 1) % self.buckets.len();
-        }
-        let slot = self.buckets[at].iter().position(here);
-        &mut self.buckets[at][slot.unwrap_or_default()]
-    }
-
     /// Rank of two bytes.
     #[inline]
     fn first(&self, pair: &[u32]) -> u32 {
         self.first[pair[0] as usize * BYTES + pair[1] as usize]
-    }
-
-    /// Rank of a pair, [`NONE`] without one.
-    #[inline]
-    fn rank(&self, left: u32, right: u32) -> u32 {
-        let pair = pair(left, right);
-        let mut at = self.bucket(pair);
-        loop {
-            let bucket = &self.buckets[at];
-            let mut rank = NONE;
-            for slot in bucket {
-                let own = slot >> BITS == pair;
-                rank = if own { *slot as u32 & RANK } else { rank };
-            }
-            if rank != NONE || bucket[3] == FREE {
-                return rank;
-            }
-            at = (at + 1) & (self.buckets.len() - 1);
-        }
     }
 
     /// Merges `word` into `scratch.ids`.
@@ -195,13 +148,13 @@ impl Merges {
             left &= !(1 << gone);
             let behind = (left >> at & !1).trailing_zeros() as usize + at;
             waits[at] = match ids.get(behind) {
-                Some(&right) => waiting(self.rank(ids[at], right), at),
+                Some(&right) => waiting(self.ranks.get(ids[at], right), at),
                 None => NONE,
             };
             let before = left & ((1 << at) - 1);
             if before != 0 {
                 let before = before.ilog2() as usize;
-                waits[before] = waiting(self.rank(ids[before], ids[at]), before);
+                waits[before] = waiting(self.ranks.get(ids[before], ids[at]), before);
             }
         }
         let mut at = 0;
@@ -248,14 +201,14 @@ impl Merges {
             ranks[at] = NONE;
             if next <= last {
                 before[next as usize] = at as u32;
-                ranks[at] = self.rank(ids[at], ids[next as usize]);
+                ranks[at] = self.ranks.get(ids[at], ids[next as usize]);
                 if ranks[at] != NONE {
                     heap.push(waiting(at, ranks[at]));
                 }
             }
             if at > 0 {
                 let left = before[at] as usize;
-                ranks[left] = self.rank(ids[left], ids[at]);
+                ranks[left] = self.ranks.get(ids[left], ids[at]);
                 if ranks[left] != NONE {
                     heap.push(waiting(left, ranks[left]));
                 }
@@ -273,9 +226,4 @@ impl Scratch {
             *self = Self::default();
         }
     }
-}
-
-#[inline]
-fn pair(left: u32, right: u32) -> u64 {
-    u64::from(left) << BITS | u64::from(right)
 }

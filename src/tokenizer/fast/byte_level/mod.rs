@@ -14,7 +14,7 @@ mod scan;
 mod settings;
 
 use super::added::{Added, Piece};
-use super::known::{Key, Known, SHORT};
+use super::known::{self, Key, Known, SHORT};
 use super::normal::Normal;
 use super::sink::Sink;
 use crate::tokenizer::{Encoded, Unencodable};
@@ -26,7 +26,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// A byte-level BPE tokenizer; shared between threads by reference.
-pub(super) struct ByteLevel {
+pub(in crate::tokenizer) struct ByteLevel {
     /// Added tokens of the text as it is.
     raw: Added,
     /// Added tokens of the normalised text.
@@ -55,7 +55,7 @@ struct Found {
 }
 
 /// What one worker keeps: [`Known`] words, and buffers of the longest word at hand.
-pub(super) struct Cache {
+pub(in crate::tokenizer) struct Cache {
     known: Known,
     scratch: Scratch,
     prefixed: String,
@@ -140,14 +140,21 @@ impl ByteLevel {
         while at < bytes.len() {
             let mut count = 0;
             while count < BATCH && at < bytes.len() {
-                let window = scan::window(bytes, at);
+                let window = known::window(bytes, at);
                 let (end, key) = match scan::word(scan, window) {
                     Some(word) => (at + word.length, word.key),
                     None => {
                         let end = scan.end(&self.classes, text, at);
                         let length = end - at;
                         let short = length <= SHORT;
-                        (end, if short { scan::key(window, length) } else { LONG })
+                        (
+                            end,
+                            if short {
+                                known::key(window, length)
+                            } else {
+                                LONG
+                            },
+                        )
                     }
                 };
                 found[count] = Found {

@@ -6,10 +6,7 @@
 //! a time; everything else goes character by character.
 
 use super::classes::{Class, Classes};
-use crate::tokenizer::fast::known::{Key, SHORT};
-
-/// Bytes that are looked at together.
-pub(super) const WINDOW: usize = 16;
+use crate::tokenizer::fast::known::{Key, SHORT, Window, key};
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
@@ -209,34 +206,10 @@ fn spaces(classes: &Classes, text: &str, at: usize) -> usize {
     }
 }
 
-/// Two words of the text, low byte first.
-pub(super) type Window = [u64; 2];
-
 /// A match that [`word`] found: its bytes as a key with its length on top, and its length.
 pub(super) struct Word {
     pub(super) key: Key,
     pub(super) length: usize,
-}
-
-/// The 16 bytes at `at`, zeros behind the end.
-#[inline(always)]
-pub(super) fn window(bytes: &[u8], at: usize) -> Window {
-    match bytes[at..].first_chunk() {
-        Some(chunk) => halves(chunk),
-        None => last(&bytes[at..]),
-    }
-}
-
-#[inline(always)]
-fn halves(chunk: &[u8; WINDOW]) -> Window {
-    [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| chunk[at + byte])))
-}
-
-#[cold]
-fn last(bytes: &[u8]) -> Window {
-    let mut padded = [0; WINDOW];
-    padded[..bytes.len()].copy_from_slice(bytes);
-    halves(&padded)
 }
 
 /// The match at the beginning of `window` if it is a byte that may lead, or none, and
@@ -262,29 +235,6 @@ pub(super) fn word(scan: &impl Scan, window: Window) -> Option<Word> {
         length,
     })
 }
-
-/// The key of the first `length` bytes of a window, 15 at most. Keys of two words differ
-/// where the words do.
-#[inline(always)]
-pub(super) fn key(window: Window, length: usize) -> Key {
-    let masks = &MASKS[length];
-    [
-        window[0] & masks[0],
-        window[1] & masks[1] | (length as u64) << 56,
-    ]
-}
-
-/// By length, the bits of so many bytes.
-const MASKS: [Window; WINDOW] = {
-    let mut masks = [[0; 2]; WINDOW];
-    let mut length = 1;
-    while length < WINDOW {
-        masks[length] = masks[length - 1];
-        masks[length][(length - 1) / 8] |= 0xff << ((length - 1) % 8 * 8);
-        length += 1;
-    }
-    masks
-};
 
 /// The top bit of every byte that is no ASCII letter.
 #[inline(always)]

@@ -23,13 +23,7 @@ pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<ByteLevel, Stri
         normalizer => return Err(format!("a normalizer {}", normalizer["type"])),
     };
     let Cutting { cuts, prefix_space } = cutting(&tokenizer["pre_tokenizer"])?;
-    let mut tokens = added::read(tokenizer)?;
-    for token in &mut tokens {
-        if let Some(normal) = normal.as_ref().filter(|_| token.normalized) {
-            token.spelling = normal.of(&token.spelling).into_owned();
-        }
-    }
-    let (normalized, raw) = tokens.into_iter().partition(|token| token.normalized);
+    let (normalized, raw) = added::read(tokenizer, normal.as_ref())?;
     Ok(ByteLevel {
         raw: Added::new(raw),
         normalized: Added::new(normalized),
@@ -90,7 +84,10 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
             return Err(format!("a model with {name}"));
         }
     }
-    if model["dropout"].as_f64().is_some_and(|dropout| dropout > 0.0) {
+    if model["dropout"]
+        .as_f64()
+        .is_some_and(|dropout| dropout > 0.0)
+    {
         return Err("a model with dropout".into());
     }
     let mut ids: HashMap<&str, u32> = HashMap::new();
@@ -120,7 +117,8 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
     if model["ignore_merges"] == true {
         let byte_of: HashMap<char, u8> = letters.iter().copied().zip(0..=255).collect();
         for (spelling, &id) in &ids {
-            let word: Option<Box<[u8]>> = spelling.chars().map(|c| byte_of.get(&c).copied()).collect();
+            let word: Option<Box<[u8]>> =
+                spelling.chars().map(|c| byte_of.get(&c).copied()).collect();
             if let Some(word) = word {
                 whole.insert(word, id);
             }
