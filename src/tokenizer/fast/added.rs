@@ -61,12 +61,12 @@ pub(super) fn read(
         let spelling = token["content"].as_str().unwrap_or_default().to_owned();
         let flag = |name: &str| token[name] == true;
         let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        let id = id.ok_or_else(|| format!("an added token {spelling:?} without an id"))?;
+        let id = id.ok_or_else(|| format!("added token {spelling:?} without an id"))?;
         if flag("single_word") && !flag("special") {
-            return Err(format!("an added token {spelling:?} that is a single word"));
+            return Err(format!("added token {spelling:?} that is a single word"));
         }
         if spelling.is_empty() {
-            return Err("an added token without a spelling".into());
+            return Err("added token without a spelling".into());
         }
         if let Some(same) = tokens
             .iter()
@@ -97,7 +97,7 @@ pub(super) fn read(
             token.spelling = normal.of(&token.spelling).into_owned();
         }
         if token.spelling.is_empty() {
-            return Err("an added token that is nothing when normalised".into());
+            return Err("added token that is nothing when normalised".into());
         }
     }
     Ok(tokens.into_iter().partition(|token| token.normalized))

@@ -8,6 +8,8 @@
 //! the document but its tokens.
 
 mod added;
+#[cfg(test)]
+mod against_library;
 mod byte_level;
 mod known;
 mod normal;
@@ -85,4 +87,9 @@ impl Fast {
             _ => unreachable!("a cache of another tokenizer"),
         }
     }
+}
+
+/// The type of a step, as a reason names it.
+fn named(kind: &Value) -> &str {
+    kind.as_str().unwrap_or("without a type")
 }

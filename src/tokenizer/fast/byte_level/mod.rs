@@ -204,3 +204,6 @@ impl ByteLevel {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

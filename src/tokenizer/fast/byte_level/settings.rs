@@ -6,6 +6,7 @@ use super::model::Model;
 use super::scan::Cuts;
 use super::{ByteLevel, Classes};
 use crate::tokenizer::fast::added::{self, Added};
+use crate::tokenizer::fast::named;
 use crate::tokenizer::fast::normal::{Form, Normal};
 use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
@@ -20,7 +21,7 @@ pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<ByteLevel, Stri
     let normal = match &tokenizer["normalizer"] {
         Value::Null => None,
         normalizer if normalizer["type"] == "NFC" => Some(Normal::new(Form::Nfc)),
-        normalizer => return Err(format!("a normalizer {}", normalizer["type"])),
+        normalizer => return Err(format!("normalizer {}", named(&normalizer["type"]))),
     };
     let Cutting { cuts, prefix_space } = cutting(&tokenizer["pre_tokenizer"])?;
     let (normalized, raw) = added::read(tokenizer, normal.as_ref())?;
@@ -40,7 +41,7 @@ fn cutting(pre_tokenizer: &Value) -> Result<Cutting, String> {
     let flag = |step: &Value, name: &str, default: bool| step[name].as_bool().unwrap_or(default);
     if pre_tokenizer["type"] == "ByteLevel" {
         if !flag(pre_tokenizer, "use_regex", true) {
-            return Err("a pre-tokenizer ByteLevel that cuts nothing".into());
+            return Err("pre-tokenizer ByteLevel that cuts nothing".into());
         }
         return Ok(Cutting {
             cuts: Cuts::Gpt2,
@@ -50,16 +51,17 @@ fn cutting(pre_tokenizer: &Value) -> Result<Cutting, String> {
     let none = Vec::new();
     let steps = pre_tokenizer["pretokenizers"].as_array().unwrap_or(&none);
     let [split, bytes] = &steps[..] else {
-        return Err(format!("a pre-tokenizer {}", pre_tokenizer["type"]));
+        return Err(format!("pre-tokenizer {}", named(&pre_tokenizer["type"])));
     };
     if split["type"] != "Split" || bytes["type"] != "ByteLevel" {
         return Err(format!(
-            "a pre-tokenizer of {} and {}",
-            split["type"], bytes["type"]
+            "pre-tokenizer of {} and {}",
+            named(&split["type"]),
+            named(&bytes["type"])
         ));
     }
     if flag(bytes, "use_regex", true) || flag(bytes, "add_prefix_space", true) {
-        return Err("a pre-tokenizer ByteLevel that changes what Split has cut".into());
+        return Err("pre-tokenizer ByteLevel that changes what Split has cut".into());
     }
     // The expression matches all of a text, so it is the same whether what lies between
     // matches is kept or not.
@@ -68,10 +70,14 @@ fn cutting(pre_tokenizer: &Value) -> Result<Cutting, String> {
         (split["behavior"].as_str(), inverted),
         (Some("Isolated"), _) | (Some("Removed"), true)
     ) {
-        return Err(format!("a Split with behavior {}", split["behavior"]));
+        return Err(format!(
+            "pre-tokenizer Split that is {}",
+            named(&split["behavior"])
+        ));
     }
     let pattern = split["pattern"]["Regex"].as_str().unwrap_or_default();
-    let cuts = Cuts::of(pattern).ok_or_else(|| format!("a Split by {}", split["pattern"]))?;
+    let cuts =
+        Cuts::of(pattern).ok_or_else(|| format!("pre-tokenizer Split by {}", split["pattern"]))?;
     Ok(Cutting {
         cuts,
         prefix_space: false,
@@ -81,25 +87,25 @@ fn cutting(pre_tokenizer: &Value) -> Result<Cutting, String> {
 fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
     for name in ["continuing_subword_prefix", "end_of_word_suffix"] {
         if model[name].as_str().is_some_and(|affix| !affix.is_empty()) {
-            return Err(format!("a model with {name}"));
+            return Err(format!("model with {name}"));
         }
     }
     if model["dropout"]
         .as_f64()
         .is_some_and(|dropout| dropout > 0.0)
     {
-        return Err("a model with dropout".into());
+        return Err("model with dropout".into());
     }
     let mut ids: HashMap<&str, u32> = HashMap::new();
     for (spelling, id) in model["vocab"].as_object().into_iter().flatten() {
         let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
         // The last one stands for no id.
         let id = id.filter(|&id| id < u32::MAX);
-        ids.insert(spelling, id.ok_or("a vocabulary with broken ids")?);
+        ids.insert(spelling, id.ok_or("vocabulary with broken ids")?);
     }
     let distinct: HashSet<u32> = ids.values().copied().collect();
     if distinct.len() != ids.len() {
-        return Err("a vocabulary with two spellings of one id".into());
+        return Err("vocabulary with two spellings of one id".into());
     }
     let letters = alphabet();
     let mut bytes = [u32::MAX; 256];
@@ -109,7 +115,7 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
             Some(&known) => *id = known,
             // No UTF-8 has these.
             None if matches!(byte, 0xc0 | 0xc1 | 0xf5..) => {}
-            None => return Err(format!("a vocabulary without the byte {byte:#04x}")),
+            None => return Err(format!("vocabulary without the byte {byte:#04x}")),
         }
     }
     let merges = merges(&model["merges"], &ids)?;
@@ -135,7 +141,7 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
         .map(|(spelling, &id)| (id, (*spelling).to_owned()))
         .collect();
     Ok(Model {
-        merges: Merges::new(bytes, &merges).ok_or("too many merges")?,
+        merges: Merges::new(bytes, &merges).ok_or("model with too many merges")?,
         whole,
         barred,
     })
@@ -156,7 +162,7 @@ fn merges(merges: &Value, ids: &HashMap<&str, u32>) -> Result<Vec<Merge>, String
         let joined = [left, right].concat();
         let id = |spelling: &str| {
             let id = ids.get(spelling).copied();
-            id.ok_or_else(|| format!("a merge of {spelling:?}, which the vocabulary lacks"))
+            id.ok_or_else(|| format!("merge of {spelling:?}, which the vocabulary lacks"))
         };
         read.push(Merge {
             left: id(left)?,

@@ -88,8 +88,8 @@ impl Unigram {
         let bytes = text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            if is_space(bytes[at]) {
-                at += 1;
+            if let Some(space) = space(text, at) {
+                at += space;
                 continue;
             }
             let window = known::window(bytes, at);
@@ -113,10 +113,6 @@ impl Unigram {
             match cache.known.short(key) {
                 Some(short) => sink.short(short.ids, short.count as usize),
                 None => self.unknown(word, Some(key), cache, sink)?,
-            }
-            // Whitespace beyond ASCII.
-            if bytes.get(at).is_some_and(|&byte| !is_space(byte)) {
-                at += text[at..].chars().next().map_or(0, char::len_utf8);
             }
         }
         Ok(())
@@ -179,8 +175,22 @@ fn printed(window: Key) -> usize {
     (if stops[0] != 0 { low / 8 } else { 8 + high / 8 }) as usize
 }
 
+/// Bytes of the whitespace at byte `at`, if that is some.
+#[inline(always)]
+fn space(text: &str, at: usize) -> Option<usize> {
+    let byte = text.as_bytes()[at];
+    if byte < 0x80 {
+        return is_space(byte).then_some(1);
+    }
+    let c = text[at..].chars().next()?;
+    c.is_whitespace().then_some(c.len_utf8())
+}
+
 /// ASCII whitespace as `char::is_whitespace` has it.
 #[inline]
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,7 @@ impl Model {
     ) -> Result<Self, String> {
         let bytes: usize = pieces.iter().map(|(piece, _)| piece.len()).sum();
         if bytes.max(pieces.len()) >= LIMIT {
-            return Err("a model with too many pieces".into());
+            return Err("model with too many pieces".into());
         }
         let mut model = Self {
             children: Pairs::new(bytes),

@@ -4,6 +4,7 @@
 use super::Unigram;
 use super::model::Model;
 use crate::tokenizer::fast::added::{self, Added};
+use crate::tokenizer::fast::named;
 use crate::tokenizer::fast::normal::{Form, Normal};
 use serde_json::Value;
 use tokenizers::normalizers::Precompiled;
@@ -17,10 +18,10 @@ pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<Unigram, String
         Some("Precompiled") => {
             // The map is read from borrowed text only.
             let map: Precompiled = serde_json::from_str(&normalizer.to_string())
-                .map_err(|_| "a normalizer with a broken map")?;
+                .map_err(|_| "normalizer with a broken map")?;
             Some(Form::Precompiled(map.into()))
         }
-        _ => return Err(format!("a normalizer {}", normalizer["type"])),
+        _ => return Err(format!("normalizer {}", named(&normalizer["type"]))),
     };
     let normal = form.map(Normal::new);
     let (space, prepend) = spaces(&tokenizer["pre_tokenizer"])?;
@@ -41,22 +42,23 @@ fn spaces(pre_tokenizer: &Value) -> Result<(char, bool), String> {
     let none = Vec::new();
     let steps = pre_tokenizer["pretokenizers"].as_array().unwrap_or(&none);
     let [split, metaspace] = &steps[..] else {
-        return Err(format!("a pre-tokenizer {}", pre_tokenizer["type"]));
+        return Err(format!("pre-tokenizer {}", named(&pre_tokenizer["type"])));
     };
     if split["type"] != "WhitespaceSplit" || metaspace["type"] != "Metaspace" {
         return Err(format!(
-            "a pre-tokenizer of {} and {}",
-            split["type"], metaspace["type"]
+            "pre-tokenizer of {} and {}",
+            named(&split["type"]),
+            named(&metaspace["type"])
         ));
     }
     if metaspace["split"] == false {
-        return Err("a Metaspace that cuts nothing".into());
+        return Err("pre-tokenizer Metaspace that cuts nothing".into());
     }
     let prepend = match metaspace["prepend_scheme"].as_str() {
         _ if metaspace["add_prefix_space"] == false => false,
         None | Some("always") => true,
         Some("never") => false,
-        Some(scheme) => return Err(format!("a Metaspace that prepends {scheme}")),
+        Some(scheme) => return Err(format!("pre-tokenizer Metaspace that prepends {scheme}")),
     };
     let mut replacement = metaspace["replacement"]
         .as_str()
@@ -64,7 +66,10 @@ fn spaces(pre_tokenizer: &Value) -> Result<(char, bool), String> {
         .chars();
     match (replacement.next(), replacement.next()) {
         (Some(space), None) if !space.is_ascii() && !space.is_whitespace() => Ok((space, prepend)),
-        _ => Err(format!("a Metaspace of {}", metaspace["replacement"])),
+        _ => Err(format!(
+            "pre-tokenizer Metaspace of {}",
+            metaspace["replacement"]
+        )),
     }
 }
 
@@ -73,7 +78,7 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
     for piece in model["vocab"].as_array().into_iter().flatten() {
         match (piece[0].as_str(), piece[1].as_f64()) {
             (Some(spelling), Some(score)) => pieces.push((spelling, score)),
-            _ => return Err(format!("a vocabulary with the piece {piece}")),
+            _ => return Err(format!("vocabulary with the piece {piece}")),
         }
     }
     let unknown = model["unk_id"]
@@ -86,7 +91,7 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
         piece.is_some_and(|(spelling, _)| spelling.starts_with('\0'))
     };
     let Some(unknown) = unknown.filter(hidden) else {
-        return Err("a model without an unknown token of its own".into());
+        return Err("model without an unknown token of its own".into());
     };
     let barred = (0..pieces.len()).filter(|&id| barred.get(id) != Some(&false));
     let barred = barred.map(|id| {
