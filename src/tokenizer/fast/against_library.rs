@@ -40,15 +40,14 @@ pub(super) fn add(tokenizer: &mut Value, tokens: &[(&str, Value)]) {
     let pieces = entries.or(vocabulary.as_array().map(Vec::len)).unwrap();
     let added = tokenizer["added_tokens"].as_array_mut().unwrap();
     let ids = added.iter().map(|token| token["id"].as_u64().unwrap() + 1);
-    let mut next = ids.max().unwrap_or(0).max(pieces as u64);
-    for (content, flags) in tokens {
-        let mut token = json!({"id": next, "content": content, "single_word": false,
+    let next = ids.max().unwrap_or(0).max(pieces as u64);
+    for (id, (content, flags)) in (next..).zip(tokens) {
+        let mut token = json!({"id": id, "content": content, "single_word": false,
             "lstrip": false, "rstrip": false, "normalized": true, "special": false});
         for (name, flag) in flags.as_object().into_iter().flatten() {
             token[name] = flag.clone();
         }
         added.push(token);
-        next += 1;
     }
 }
 

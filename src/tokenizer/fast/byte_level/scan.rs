@@ -240,7 +240,7 @@ pub(super) fn word(scan: &impl Scan, window: Window) -> Option<Word> {
 #[inline(always)]
 fn stops(word: u64) -> u64 {
     // Bytes are below 128 in `lower`, so no sum carries into the next byte.
-    let lower = (word | ONES * 0x20) & !HIGHS;
+    let lower = (word | (ONES * 0x20)) & !HIGHS;
     let from_a = lower + ONES * (0x80 - b'a' as u64);
     let behind_z = lower + ONES * (0x80 - b'z' as u64 - 1);
     (!from_a | behind_z | word) & HIGHS

@@ -48,12 +48,20 @@ impl Model {
         byte_fallback: bool,
         barred: Vec<(u32, String)>,
     ) -> Result<Self, String> {
-        let bytes: usize = pieces.iter().map(|(piece, _)| piece.len()).sum();
-        if bytes.max(pieces.len()) >= LIMIT {
+        let mut sorted: Vec<&[u8]> = pieces.iter().map(|(piece, _)| piece.as_bytes()).collect();
+        sorted.sort_unstable();
+        // A byte that goes on where the piece before did not is a node.
+        let shared = |pair: &[&[u8]]| {
+            let same = pair[0].iter().zip(pair[1]).take_while(|(a, b)| a == b);
+            pair[1].len() - same.count()
+        };
+        let first = sorted.first().map_or(0, |piece| piece.len());
+        let nodes = first + sorted.windows(2).map(shared).sum::<usize>();
+        if nodes.max(pieces.len()) >= LIMIT {
             return Err("model with too many pieces".into());
         }
         let mut model = Self {
-            children: Pairs::new(bytes),
+            children: Pairs::new(nodes),
             ids: vec![NONE],
             scores: pieces.iter().map(|&(_, score)| score).collect(),
             unknown,
@@ -85,7 +93,7 @@ impl Model {
                     .id(format!("<0x{byte:02X}>").as_bytes())
                     .unwrap_or(NONE)
             };
-            model.bytes = Some(Box::new(std::array::from_fn(|byte| id(byte))));
+            model.bytes = Some(Box::new(std::array::from_fn(id)));
         }
         Ok(model)
     }
