@@ -89,7 +89,7 @@ fn added(tokenizer: &mut Value) {
         ("covid", json!({"lstrip": true, "normalized": false})),
         ("été", json!({"lstrip": true})),
         ("e\u{301}t", json!({"normalized": false})),
-        ("|", json!({"special": true})),
+        ("||", json!({"special": true})),
     ]);
     add(tokenizer, &tokens);
 }
@@ -123,8 +123,8 @@ fn all() -> Vec<Tokenizer> {
                 tokenizer,
                 &[
                     ("covid", json!({"rstrip": true})),
-                    ("'s", json!({})),
-                    ("d", json!({"special": true})),
+                    ("'s ", json!({})),
+                    ("d'", json!({"special": true})),
                 ],
             );
         }),
