@@ -87,6 +87,20 @@ impl Boundaries {
         }
     }
 
+    /// Forgets the bits from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len {
+            return;
+        }
+        self.len = len;
+        self.bytes.truncate(len.div_ceil(8));
+        if let Some(last) = self.bytes.last_mut()
+            && !len.is_multiple_of(8)
+        {
+            *last &= (1 << (len % 8)) - 1;
+        }
+    }
+
     /// Forgets all bits, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -244,7 +258,9 @@ mod tests {
             joined.extend_filled(1, false);
             let mut expected = bits.clone();
             expected.extend(std::iter::repeat_n(true, cut).chain([false]));
-            prop_assert_eq!(joined, expected.into_iter().collect::<Boundaries>());
+            prop_assert_eq!(&joined, &expected.iter().copied().collect::<Boundaries>());
+            joined.truncate(cut);
+            prop_assert_eq!(&joined, &bits[..cut].iter().copied().collect::<Boundaries>());
             prop_assert_eq!(tail.count(), bits[cut..].iter().filter(|&&b| b).count());
             let runs: Vec<_> = tail.runs().collect();
             let mut at = 0;

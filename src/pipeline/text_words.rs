@@ -7,10 +7,11 @@ use crate::config::{CountConfig, TokenizeConfig, Unit, keys};
 use crate::parallel::Allowance;
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::text_memory::{CHUNK, TextMemory, TextNeed};
-use crate::pipeline::tokenize::{MEMORY_PER_BYTE, input_record};
+use crate::pipeline::tokenize::input_record;
 use crate::statistics::{Corpus, Document};
 use crate::storage::InputRecord;
 use crate::text::{self, Chunk, Cursor, Place};
+use crate::tokenizer::LIBRARY_MEMORY_PER_BYTE;
 use crate::tokenizer::{Tokenizer, WordCutter};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +105,7 @@ impl TextWords {
         TextFiles {
             text: self,
             options,
-            allowance: Allowance::new(memory.at_once / MEMORY_PER_BYTE),
+            allowance: Allowance::new(memory.at_once / LIBRARY_MEMORY_PER_BYTE),
             documents: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             first: Mutex::new(None),
