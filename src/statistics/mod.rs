@@ -19,6 +19,7 @@ pub mod ranking;
 pub mod scores;
 pub mod stream;
 pub mod tally;
+pub mod texts;
 pub mod trie;
 pub mod vocabulary;
 pub mod windows;
