@@ -17,6 +17,7 @@ pub mod join;
 pub mod plan;
 pub mod ranking;
 pub mod scores;
+pub mod sort;
 pub mod stream;
 pub mod tally;
 pub mod texts;

@@ -54,12 +54,22 @@ impl Totals {
     }
 }
 
+/// What a token is alone, the rules applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Skipped,
+    Barrier,
+}
+
 /// Counts words for one thread.
 pub struct WordTally<'a> {
     source: WordSource<'a>,
     stream: StreamWriter<'a>,
     table: TextCounts,
     batch: Batch,
+    /// By token id: what it is alone.
+    kinds: Vec<Kind>,
     /// By token id: how often it was a word alone.
     alone: Vec<u64>,
     totals: Totals,
@@ -69,12 +79,19 @@ pub struct WordTally<'a> {
 impl<'a> WordTally<'a> {
     /// Nothing counted yet; spills beyond `share` bytes, and hands words to `stream`.
     pub fn new(source: WordSource<'a>, stream: &'a WordStream, share: usize) -> Self {
+        let tokens = source.vocabulary_size();
+        let kind = |id| match counted(source.of_token(id), source.rules().punctuation) {
+            Counted::Word(_) => Kind::Word,
+            Counted::Skipped => Kind::Skipped,
+            Counted::Barrier => Kind::Barrier,
+        };
         Self {
+            kinds: (0..tokens as TokenId).map(kind).collect(),
             source,
-            stream: stream.writer(source.vocabulary_size()),
+            stream: stream.writer(tokens),
             table: TextCounts::default(),
             batch: Batch::default(),
-            alone: vec![0; source.vocabulary_size()],
+            alone: vec![0; tokens],
             totals: Totals::default(),
             share,
         }
@@ -112,6 +129,13 @@ impl<'a> WordTally<'a> {
         tokens: TokenSlice<'_>,
         word_start: BoundarySlice<'_>,
     ) -> u64 {
+        self.totals.tokens += tokens.len() as u64;
+        if texts.rules().unit == Unit::Token {
+            return match tokens {
+                TokenSlice::Narrow(tokens) => self.alone(tokens.iter().map(|&id| id.into())),
+                TokenSlice::Wide(tokens) => self.alone(tokens.iter().copied()),
+            };
+        }
         let punctuation = texts.rules().punctuation;
         let mut run = 0;
         let mut words = texts.words(tokens, word_start);
@@ -136,7 +160,27 @@ impl<'a> WordTally<'a> {
                 }
             }
         }
-        self.totals.tokens += tokens.len() as u64;
+        run
+    }
+
+    /// Counts tokens that are words alone; returns the words behind the last barrier.
+    fn alone(&mut self, tokens: impl Iterator<Item = TokenId>) -> u64 {
+        let mut run = 0;
+        for id in tokens {
+            match self.kinds.get(id as usize).unwrap_or(&Kind::Barrier) {
+                Kind::Word => {
+                    run += 1;
+                    self.alone[id as usize] += 1;
+                    self.stream.alone(id);
+                }
+                Kind::Skipped => {}
+                Kind::Barrier => {
+                    self.totals.add_run(run);
+                    run = 0;
+                    self.stream.barrier();
+                }
+            }
+        }
         run
     }
 
