@@ -14,7 +14,7 @@ use crate::tokenizer::Short;
 use std::hint::black_box;
 
 /// Texts looked up at a time: their keys stay in the first cache.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 /// The highest byte of the key of a text that is not short.
 const LONG: u128 = 0xff << 120;
@@ -112,7 +112,9 @@ const FREE: Slot = Slot {
 /// The fewest slots that are made.
 const FEWEST_SLOTS: usize = 1 << 8;
 
+/// Half a cache line, and never across two.
 #[derive(Debug)]
+#[repr(align(32))]
 struct Entry {
     key: [u8; 16],
     count: u64,
