@@ -55,7 +55,7 @@ impl TextWords {
             ..config.clone()
         };
         Ok(Self {
-            corpus: text::Corpus::open(&chunks)?,
+            corpus: text::Corpus::open(&chunks).map_err(as_typed)?,
             config: chunks,
             cutter,
         })
@@ -109,6 +109,17 @@ impl TextWords {
             rejected: AtomicU64::new(0),
             first: Mutex::new(None),
         }
+    }
+}
+
+/// Names the inputs as they are given here.
+fn as_typed(error: Error) -> Error {
+    match error {
+        Error::Usage(mut finding) if finding.place == "tokenize.inputs" => {
+            finding.place = "--input".into();
+            Error::Usage(finding)
+        }
+        other => other,
     }
 }
 
