@@ -108,7 +108,7 @@ pub fn count(
         config,
         text: source.configuration(),
     };
-    let inputs = source.inputs()?;
+    let inputs = source.inputs(options.threads)?;
     let mut frame = Frame::new(
         ArtefactKind::Counts,
         output,
@@ -171,11 +171,11 @@ impl OpenSource {
         }
     }
 
-    /// What it was made from.
-    pub(super) fn inputs(&self) -> Result<Vec<InputRecord>> {
+    /// What it was made from; files of text are read by `threads` threads.
+    pub(super) fn inputs(&self, threads: usize) -> Result<Vec<InputRecord>> {
         match self {
             Self::Tokens(artefact) => Ok(vec![artefact.as_input()]),
-            Self::Text(text) => text.inputs(),
+            Self::Text(text) => text.inputs(threads),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::config::{CountConfig, TokenizeConfig, Unit, keys};
-use crate::parallel::Allowance;
+use crate::parallel::{self, Allowance};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::text_memory::{CHUNK, TextMemory, TextNeed};
 use crate::pipeline::tokenize::{MEMORY_PER_BYTE, input_record};
@@ -13,6 +13,7 @@ use crate::storage::InputRecord;
 use crate::text::{self, Chunk, Cursor, Place};
 use crate::tokenizer::{Tokenizer, WordCutter};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -61,13 +62,20 @@ impl TextWords {
         })
     }
 
-    /// The files, by their content.
-    pub(super) fn inputs(&self) -> Result<Vec<InputRecord>> {
-        self.corpus
-            .files()
-            .iter()
-            .map(|path| input_record(path))
-            .collect()
+    /// The files, by their content, read by `threads` threads.
+    pub(super) fn inputs(&self, threads: usize) -> Result<Vec<InputRecord>> {
+        let files = self.corpus.files();
+        let mut records = Vec::with_capacity(files.len());
+        parallel::ordered(
+            threads,
+            files.iter().map(Ok),
+            || |path: &PathBuf| input_record(path),
+            |record| {
+                records.push(record);
+                Ok(())
+            },
+        )?;
+        Ok(records)
     }
 
     /// What of the configuration changes which documents there are.
