@@ -27,7 +27,7 @@ const BREAK: u128 = 0xfe << 120;
 fn key_of(text: &[u8]) -> u128 {
     match Short::of(text) {
         Some(short) => short.key(),
-        None => LONG | (text.len() as u128) << 64 | u128::from(hash(text)),
+        None => LONG | ((text.len() as u128) << 64) | u128::from(hash(text)),
     }
 }
 

@@ -97,7 +97,7 @@ impl Window for u128 {
     #[inline]
     fn rolled(self, place: u32, shape: Shape) -> Self {
         let used = shape.length as u32 * shape.bits;
-        (self << shape.bits | Self::from(place)) & (Self::MAX >> (128 - used))
+        ((self << shape.bits) | Self::from(place)) & (Self::MAX >> (128 - used))
     }
 
     #[inline]

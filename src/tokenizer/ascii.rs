@@ -34,13 +34,15 @@ const EACH: u64 = 0x0101_0101_0101_0101;
 #[inline]
 const fn within(x: u64, first: u8, last: u8) -> u64 {
     let low = x & !HIGH;
-    (low + (0x80 - first as u64) * EACH) & !(low + (0x7f - last as u64) * EACH) & HIGH
+    let from = low + (0x80 - first as u64) * EACH;
+    let behind = low + (0x7f - last as u64) * EACH;
+    from & !behind & HIGH
 }
 
 /// Letters and digits among eight bytes, and letters.
 #[inline]
 const fn classes(x: u64) -> (u64, u64) {
-    let letters = within(x | 0x20 * EACH, b'a', b'z') & !x;
+    let letters = within(x | (0x20 * EACH), b'a', b'z') & !x;
     let digits = within(x, b'0', b'9') & !x;
     (letters | digits, letters)
 }
@@ -54,7 +56,7 @@ fn load(text: &[u8], at: usize) -> u64 {
         None => rest
             .iter()
             .rev()
-            .fold(0, |eight, &byte| eight << 8 | u64::from(byte)),
+            .fold(0, |eight, &byte| (eight << 8) | u64::from(byte)),
     }
 }
 
@@ -81,7 +83,7 @@ impl AsciiRules {
         alphanumeric &= kept;
         let text = if self.lowercase {
             // Bit 5 is not set.
-            x | (letters & !(x << 2)) >> 2
+            x | ((letters & !(x << 2)) >> 2)
         } else {
             x
         };

@@ -19,13 +19,13 @@ impl Short {
         let mut bytes = [0; SHORTEST_LONG];
         bytes.get_mut(..text.len())?.copy_from_slice(text);
         (text.len() < SHORTEST_LONG)
-            .then(|| Self(u128::from_le_bytes(bytes) | (text.len() as u128) << LENGTH))
+            .then(|| Self(u128::from_le_bytes(bytes) | ((text.len() as u128) << LENGTH)))
     }
 
     /// The first `len` bytes of a text, at most 15; there is nothing behind them.
     #[inline]
     pub(super) fn of_words(low: u64, high: u64, len: usize) -> Self {
-        Self(u128::from(low) | u128::from(high) << 64 | (len as u128) << LENGTH)
+        Self(u128::from(low) | (u128::from(high) << 64) | ((len as u128) << LENGTH))
     }
 
     /// All of it in one integer; no other text has the same, and the highest byte is
