@@ -1,8 +1,8 @@
 //! Exact n-gram counts of a corpus of any size in bounded memory (spec 8, 1 and 2):
 //! the two passes, with threads around them.
 //!
-//! Cost: 67 ns a word and core for lengths 1 to 5 of 87 million words from token files,
-//! 98 ns where most of it spills (docs/benchmarks.md). Scratch takes up to 11 bytes a
+//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 82 ns
+//! where most of it spills, 86 ns a word of raw text (docs/benchmarks.md). Scratch takes up to 11 bytes a
 //! word before compression (80 000 words), and none while the windows fit in half of
 //! the memory.
 

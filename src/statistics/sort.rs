@@ -2,8 +2,7 @@
 //! there are leading words, then each class within the first cache. What is too rare to
 //! be counted is left out on the way.
 //!
-//! Cost: 9 ns a window where a sort by comparison takes 17 (32 thousand to 80 thousand
-//! windows). Memory: a second copy of the windows.
+//! Cost: a fifth less than a sort by comparison (80 thousand windows). Memory: a second copy of the windows.
 
 use crate::statistics::windows::Shape;
 
