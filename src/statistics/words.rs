@@ -4,7 +4,6 @@
 //! joined and looked up each time.
 
 use crate::base::boundaries::BoundarySlice;
-use crate::base::error::{Error, Result};
 use crate::base::token::{TokenId, TokenSlice};
 use crate::config::{Punctuation, WordRules};
 use crate::statistics::dictionary::{MAX_WORDS, WordId, WordSet};
@@ -57,33 +56,6 @@ impl<'a> WordSource<'a> {
         match self {
             Self::Tokens(texts) => texts.of_token(id),
             Self::Text(..) => WordKind::Unknown,
-        }
-    }
-
-    /// Hands every word of `document` to `each`, with its token where it is only one.
-    #[inline]
-    pub fn each(
-        &self,
-        document: Document<'_>,
-        mut each: impl FnMut(Option<TokenId>, Counted<'_>),
-    ) -> Result<()> {
-        let punctuation = self.rules().punctuation;
-        match (self, document) {
-            (Self::Tokens(texts), Document::Tokens(tokens, word_start)) => {
-                let mut words = texts.words(tokens, word_start);
-                while let Some(word) = words.next_word() {
-                    let alone = (word.tokens.len() == 1).then(|| tokens.get(word.tokens.start));
-                    each(alone, counted(word.kind, punctuation));
-                }
-                Ok(())
-            }
-            (Self::Text(cutter, _), Document::Text(text)) => cutter
-                .each(text, |kind| each(None, counted(kind, punctuation)))
-                .map_err(|error| Error::library("cutting text into words", error)),
-            _ => Err(Error::library(
-                "counting words",
-                "a document that is not what its words are made of",
-            )),
         }
     }
 }

@@ -7,17 +7,20 @@
 //! There encoding costs 3 ns a byte of English and up to 12 bytes of memory for each
 //! byte of the document at hand; in the library 200 to 500 ns and about 128 bytes.
 
+mod ascii;
 pub mod cutter;
 mod encoder;
 mod fast;
 mod markers;
 mod roles;
+pub mod short;
 mod source;
 pub mod words;
 
-pub use cutter::WordCutter;
+pub use cutter::{CutWord, WordCutter};
 pub use encoder::Encoder;
 pub use roles::Role;
+pub use short::Short;
 pub use words::{Word, WordKind, WordTexts, Words};
 
 use crate::base::boundaries::Boundaries;
@@ -59,8 +62,9 @@ pub struct Tokenizer {
     barred: Vec<bool>,
     /// By id: opens a word. Only for tokenizers that cut no words themselves.
     opens_word: Option<Vec<bool>>,
-    /// Text between whitespace is cut the same whatever stands around it.
-    apart_at_whitespace: bool,
+    /// Text between whitespace is cut the same whatever stands around it; then also,
+    /// whether the normaliser makes letters small.
+    apart_at_whitespace: Option<bool>,
     path: TokenizerPath,
     /// Made when first asked for, unless it is clear that it will be: stages that only
     /// read ids do without. `Err` is why the library must encode.
@@ -162,16 +166,17 @@ impl Tokenizer {
                 .map_err(|error| broken(place, error))?;
             library.with_model(model);
         }
+        let markers = Markers::of(&value);
         let mut tokenizer = Self {
             library,
             fingerprint: fingerprint::of_bytes(json.as_bytes()),
             json,
             special,
-            markers: Markers::of(&value),
             spellings,
             barred,
             opens_word: None,
-            apart_at_whitespace: apart_at_whitespace(&value),
+            apart_at_whitespace: case_apart(&value, &markers),
+            markers,
             path: path.unwrap_or_default(),
             fast: OnceLock::new(),
         };
@@ -279,6 +284,13 @@ impl Tokenizer {
     /// Whether text between spaces, tabs and line ends is cut the same whatever stands
     /// around it: so it is for BERT's normaliser and pre-tokenizer.
     pub fn cuts_at_whitespace(&self) -> bool {
+        self.apart_at_whitespace.is_some()
+    }
+
+    /// Whether letters become small, where [`Tokenizer::cuts_at_whitespace`]; then, in
+    /// ASCII without control characters, words are letters and digits together, or
+    /// punctuation one by one.
+    pub(super) fn case_apart(&self) -> Option<bool> {
         self.apart_at_whitespace
     }
 
@@ -556,12 +568,14 @@ fn hide_special_pieces(model: &mut Value, spellings: &[String], barred: &[bool])
 
 /// BERT's normaliser and pre-tokenizer look at one character at a time, marks of accents
 /// aside; added tokens that are not special are found in text beforehand.
-fn apart_at_whitespace(tokenizer: &Value) -> bool {
+fn case_apart(tokenizer: &Value, markers: &Markers) -> Option<bool> {
     let normalizer = &tokenizer["normalizer"];
     let added = tokenizer["added_tokens"].as_array();
-    (normalizer.is_null() || normalizer["type"] == "BertNormalizer")
+    let apart = (normalizer.is_null() || normalizer["type"] == "BertNormalizer")
         && tokenizer["pre_tokenizer"]["type"] == "BertPreTokenizer"
         && added.is_none_or(|added| added.iter().all(|token| token["special"] == true))
+        && markers.spare_words();
+    apart.then(|| normalizer["lowercase"] == true)
 }
 
 /// Reads the tokenizer that a stage wrote into `folder`, as the artefact's manifest
