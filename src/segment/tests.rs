@@ -192,7 +192,7 @@ fn hits_of(words: &[u32], ngrams: &BTreeSet<Vec<u32>>) -> (Vec<Hit>, Finder) {
         .map(|&w| numbered.find(LETTERS[w as usize]).unwrap_or(u32::MAX))
         .collect();
     let mut hits = Vec::new();
-    finder.find(&codes, |_, _| true, &mut hits);
+    finder.find(&codes, |_, _| true, &mut Vec::new(), &mut hits);
     (hits, finder)
 }
 
