@@ -7,7 +7,7 @@ use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::TokenSlice;
 use crate::config::{Overlap, Unit};
-use crate::segment::hits::{Finder, Hit};
+use crate::segment::hits::{Finder, Hit, Walks};
 use crate::segment::overlap::Resolver;
 use crate::statistics::dictionary::{WordId, WordSet};
 use crate::statistics::vocabulary::MaskingVocabulary;
@@ -35,7 +35,17 @@ impl Units {
         overlap: Overlap,
         seed: u64,
     ) -> Self {
-        let (finder, words) = Finder::new(vocabulary);
+        Self::of(Finder::new(vocabulary), texts, overlap, seed)
+    }
+
+    /// As [`Units::new`], with the finder of the vocabulary and the words that it
+    /// numbers at hand.
+    pub fn of(
+        (finder, words): (Finder, WordSet),
+        texts: WordTexts,
+        overlap: Overlap,
+        seed: u64,
+    ) -> Self {
         Self {
             codes: WordCodes::new(&texts, &words),
             floor: finder.floor(),
@@ -54,7 +64,7 @@ impl Units {
             joined: JoinedCodes::new(),
             codes: Vec::new(),
             tokens: Vec::new(),
-            starts: Vec::new(),
+            walks: Walks::default(),
             hits: Vec::new(),
             resolver: Resolver::default(),
         }
@@ -69,7 +79,7 @@ pub struct Segmenter<'a> {
     codes: Vec<WordId>,
     /// Their tokens, from and to.
     tokens: Vec<(u32, u32)>,
-    starts: Vec<u32>,
+    walks: Walks,
     hits: Vec<Hit>,
     resolver: Resolver,
 }
@@ -112,7 +122,7 @@ impl Segmenter<'_> {
         };
         units
             .finder
-            .find(&self.codes, may_be_unit, &mut self.starts, &mut self.hits);
+            .find(&self.codes, may_be_unit, &mut self.walks, &mut self.hits);
         self.resolver
             .resolve(&mut self.hits, units.overlap, units.floor, || {
                 let key = Key {
