@@ -10,7 +10,7 @@
 use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::base::token::TokenSlice;
+use crate::base::token::{TokenSlice, is_wide};
 use crate::columnar::writer::Layout;
 use crate::columnar::{
     BatchBuilder, Document, DocumentFile, DocumentWriter, EncodedBatch, Projection,
@@ -112,14 +112,15 @@ pub fn shard(
             "raise shard_tokens",
         )
     })?;
-    check_memory(total, shards, options)?;
+    let wide = is_wide(record.vocabulary_size as usize);
+    check_memory(total, shards, wide, options)?;
     let stage = Sharding {
         frame: &mut frame,
         options,
         output,
         shards,
         layout: Layout {
-            wide: crate::base::token::is_wide(record.vocabulary_size as usize),
+            wide,
             spans: vocabulary.is_some(),
             batch_tokens: config.batch_tokens,
             zstd_level: config.zstd_level,
@@ -148,9 +149,10 @@ pub fn shard(
     frame.finish()
 }
 
-/// One shard is in memory while it is sorted and written.
-fn check_memory(tokens: u64, shards: u32, options: &StageOptions) -> Result<()> {
-    let shard = ByteSize(tokens * 5 / u64::from(shards));
+/// One shard is in memory while it is sorted and written: ids, bits and what is being
+/// encoded.
+fn check_memory(tokens: u64, shards: u32, wide: bool, options: &StageOptions) -> Result<()> {
+    let shard = ByteSize(tokens * if wide { 5 } else { 3 } / u64::from(shards));
     if shard.0 <= options.memory.0 / 2 {
         return Ok(());
     }

@@ -14,6 +14,7 @@ pub mod format;
 pub mod frames;
 pub mod inputs;
 mod json;
+mod scan;
 
 pub use chunks::{Chunk, Corpus, Cursor};
 pub use document::{Outcome, Place, Rejection};
