@@ -2,6 +2,7 @@
 //! and results come out in the order of the inputs, whatever the threads do.
 //! The only place that names rayon.
 
+pub mod ahead;
 pub mod allowance;
 pub mod chunks;
 pub mod ordered;

@@ -9,6 +9,7 @@
 
 pub mod chunks;
 pub mod compression;
+mod decompress;
 pub mod document;
 pub mod format;
 pub mod frames;
