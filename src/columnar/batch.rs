@@ -68,6 +68,15 @@ impl DocumentBatch {
             .flatten()
     }
 
+    /// Bytes of memory.
+    pub fn memory(&self) -> usize {
+        let ids = self.ids.as_ref().map_or(0, Array::get_buffer_memory_size);
+        ids + self
+            .lists()
+            .map(Array::get_buffer_memory_size)
+            .sum::<usize>()
+    }
+
     /// Number of documents.
     pub fn len(&self) -> usize {
         self.rows
