@@ -175,7 +175,7 @@ fn random(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("kept", name), |bencher| {
             bencher.iter(|| {
                 for _ in 0..ROWS {
-                    let row = draws.below(corpus.rows());
+                    let row = u64::from(draws.below(corpus.rows() as u32));
                     let ids = reader.read(row).expect(WHY).row().ids;
                     assert!(ids.len() <= 128 && ids[0] == 101);
                 }
