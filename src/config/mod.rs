@@ -28,5 +28,5 @@ pub use rate::Rate;
 pub use rows::{RowLayout, RowsConfig};
 pub use shard::{Overlap, ShardConfig};
 pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig, TokenizerPath};
-pub use train::TrainConfig;
+pub use train::{ShardRead, TrainConfig};
 pub use vocabulary::{QueryConfig, Score, VocabularyConfig};

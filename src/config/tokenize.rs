@@ -103,6 +103,8 @@ pub struct TokenizeConfig {
     pub file_bytes: ByteSize,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
+    /// Level of zstd, 1 to 19.
+    pub zstd_level: i32,
 }
 
 /// More than any row has spans.
@@ -139,6 +141,7 @@ impl Default for TokenizeConfig {
             max_rejected: 0.01,
             file_bytes: ByteSize::mib(64),
             batch_tokens: 1 << 16,
+            zstd_level: 1,
         }
     }
 }
@@ -171,6 +174,7 @@ impl TokenizeConfig {
             ));
         }
         super::keys::check_share("tokenize.max_rejected", self.max_rejected)?;
+        super::keys::check_zstd_level("tokenize.zstd_level", self.zstd_level)?;
         super::keys::check_batch_tokens("tokenize.batch_tokens", self.batch_tokens)
     }
 }

@@ -30,7 +30,7 @@ pub use count::{Corpus, CountSink, Counting, Counts, RunSink};
 pub use dictionary::{Dictionary, WordId, WordSet};
 pub use join::{Join, Run};
 pub use vocabulary::{MaskingVocabulary, Provenance};
-pub use words::{Document, WordCodes, WordSource};
+pub use words::{Document, JoinedCodes, WordCodes, WordSource};
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use bytes::Bytes;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -67,10 +68,15 @@ impl ByteSource for FileSource {
     fn read(&self, offset: u64, length: usize) -> Result<Bytes> {
         check_range(&self.path, self.len, offset, length)?;
         let mut bytes = vec![0; length];
-        self.file
-            .read_exact_at(&mut bytes, offset)
-            .map_err(|e| Error::io("read", &self.path, e))?;
-        Ok(bytes.into())
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes.into()),
+            // Shorter than it was when it was opened.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                let len = self.file.metadata().map_or(0, |found| found.len());
+                Err(cut_short(&self.path, len, offset, length))
+            }
+            Err(error) => Err(Error::io("read", &self.path, error)),
+        }
     }
 
     fn path(&self) -> &Path {
@@ -86,12 +92,16 @@ pub fn check_range(path: &Path, len: u64, offset: u64, length: usize) -> Result<
     {
         return Ok(());
     }
-    Err(Error::corrupt(
+    Err(cut_short(path, len, offset, length))
+}
+
+fn cut_short(path: &Path, len: u64, offset: u64, length: usize) -> Error {
+    Error::corrupt(
         path.display().to_string(),
         format!("{len} bytes"),
         format!("{length} bytes at offset {offset}"),
         "the file is cut short: write it again with the stage that made it",
-    ))
+    )
 }
 
 /// Fingerprint of a whole file, read in pieces of 1 MiB.

@@ -3,6 +3,7 @@
 //! byte where it begins, so a file may be read from any offset on and gives the same
 //! frames. Memory: one frame, at most `limit` bytes; what is longer is passed over.
 
+use memchr::memchr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -172,7 +173,7 @@ impl Frames {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 bytes => bytes?,
             };
-            let newline = bytes.iter().position(|&byte| byte == b'\n');
+            let newline = memchr(b'\n', bytes);
             let bytes = &bytes[..newline.map_or(bytes.len(), |at| at + 1)];
             if bytes.is_empty() {
                 return Ok((self.at > begin).then_some(line));

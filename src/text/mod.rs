@@ -9,11 +9,13 @@
 
 pub mod chunks;
 pub mod compression;
+mod decompress;
 pub mod document;
 pub mod format;
 pub mod frames;
 pub mod inputs;
 mod json;
+mod scan;
 
 pub use chunks::{Chunk, Corpus, Cursor};
 pub use document::{Outcome, Place, Rejection};
