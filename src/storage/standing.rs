@@ -123,7 +123,11 @@ fn other_inputs(earlier: &[InputRecord], now: &[InputRecord]) -> String {
             )
         }
         None if earlier.len() == now.len() => "work of another format".into(),
-        None => format!("work made from {} inputs, now {}", earlier.len(), now.len()),
+        None => format!(
+            "work made from other inputs: {} of them, now {}",
+            earlier.len(),
+            now.len()
+        ),
     }
 }
 
