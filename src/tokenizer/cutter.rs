@@ -2,7 +2,7 @@
 //! normaliser and pre-tokenizer, or, without any tokenizer, at the word boundaries of
 //! Unicode (UAX #29). Texts of words follow the same rules as those of tokens.
 //!
-//! Cost: by Unicode, and by BERT's rules, 8 ns a word of ASCII ([`ascii`](super::ascii));
+//! Cost: by Unicode, and by BERT's rules, 8 ns a word of ASCII (`ascii.rs`);
 //! by another tokenizer, and where a character beyond ASCII has a say, what the rules
 //! of all characters cost: 0.2 µs a word by Unicode, 1.3 µs by a tokenizer, but BERT's
 //! are asked once for each stretch of text between whitespace. Memory: one word; with a

@@ -3,7 +3,7 @@
 //!
 //! What this adds to the library: one form for all tokenizer files, special tokens
 //! by role, text that never yields a special token, one bit per token where a word
-//! starts, and speed: what is common goes through [`fast`], with the same tokens.
+//! starts, and speed: what is common goes through `fast/`, with the same tokens.
 //! There encoding costs 3 ns a byte of English and up to 12 bytes of memory for each
 //! byte of the document at hand; in the library 200 to 500 ns and about 128 bytes.
 

@@ -91,4 +91,4 @@ def test_losses_agree_for_two_hundred_steps(kind):
         for group in optimizer.param_groups:
             group["lr"] = line["learning_rate"]
         optimizer.step()
-    assert loss.item() < first - 1, "a run that learns nothing would agree as well"
+    assert loss.item() < first - 0.8, "a run that learns nothing would agree as well"

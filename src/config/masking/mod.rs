@@ -1,6 +1,6 @@
 //! Keys of masking (spec 1 to 5 and 11). Nothing of this is ever in a shard.
 //!
-//! [`check`] refuses what cannot work; [`typed`] reads the keys, and resolves presets and
+//! `check.rs` refuses what cannot work; `typed.rs` reads the keys, and resolves presets and
 //! the components of mixtures on the way.
 
 mod check;
