@@ -370,9 +370,9 @@ mod tests {
     #[test]
     fn names_are_in_one_order_and_each_architecture_has_its_own() {
         for (architecture, count) in [
-            (Architecture::RobertaPrelayernorm, 4 * 12 + 12),
-            (Architecture::Bert, 4 * 12 + 10),
-            (Architecture::Roberta, 4 * 12 + 10),
+            (Architecture::RobertaPrelayernorm, 4 * 12 + 11),
+            (Architecture::Bert, 4 * 12 + 9),
+            (Architecture::Roberta, 4 * 12 + 9),
             (Architecture::Modernbert, 4 * 6 - 1 + 6),
         ] {
             let mut parameters = initial(architecture, 50, 7);

@@ -27,6 +27,9 @@ def opened(kind):
     folder = RUNS / kind
     assert folder.exists(), f"{folder} is written by `cargo test --test training`"
     model = AutoModelForMaskedLM.from_pretrained(folder / "start")
+    for name, parameter in model.named_parameters():
+        # A model that begins with cloze has none, and writes zeros.
+        parameter.requires_grad_("token_type" not in name)
     return model.train(), json.loads((folder / "run.json").read_text()), folder
 
 

@@ -110,7 +110,7 @@ impl ModelConfig {
             heads: self.heads.unwrap_or(heads),
             feed_forward: self.feed_forward.unwrap_or(feed_forward),
             positions: self.positions.unwrap_or(if modern { 8192 } else { 512 }),
-            token_types: architecture.token_types(),
+            token_types: 0,
             rotary: modern.then_some(self.rotary),
             dropout: self.dropout.unwrap_or(dropout),
             attention_dropout: self.attention_dropout.unwrap_or(dropout),

@@ -44,8 +44,8 @@ impl Architecture {
         matches!(self, Self::RobertaPrelayernorm | Self::Modernbert)
     }
 
-    /// Embeddings that tell the sequences of a pair apart. Rows of one sequence use the
-    /// first.
+    /// Embeddings in published files that tell the sequences of a pair apart. Rows of one
+    /// sequence use the first.
     pub fn token_types(self) -> u32 {
         match self {
             Self::Bert => 2,
@@ -136,7 +136,9 @@ pub struct ModelShape {
     pub feed_forward: u32,
     /// The longest attention run.
     pub positions: u32,
-    /// Embeddings of token types.
+    /// Embeddings of token types: those of a model that was read. A fresh one has none,
+    /// and writes zeros: one vector on all tokens would say nothing that their positions
+    /// could not, and a large first step of it can drown them.
     pub token_types: u32,
     /// Rotary positions instead of embedded ones.
     pub rotary: Option<RotaryShape>,

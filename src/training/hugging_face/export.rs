@@ -25,6 +25,17 @@ pub fn export(model: &Model, special: &SpecialTokens, folder: &Path) -> Result<(
             tensors.push(padding.tensor(&name, place, matrix));
         }
     }
+    let types = model.shape.architecture.token_types() as usize;
+    if model.parameters.token_types.is_none() && types > 0 {
+        let width = model.shape.hidden as usize;
+        for place in places(&model.shape, "token_types") {
+            tensors.push(Tensor {
+                name: place.tensor,
+                shape: vec![types, width],
+                values: vec![0.0; types * width].into(),
+            });
+        }
+    }
     tensors::write(&folder.join("model.safetensors"), &tensors)?;
     let json = serde_json::to_vec_pretty(&configuration(model, special, &padding))
         .map_err(|error| Error::library("config.json", error))?;

@@ -14,7 +14,7 @@ pub(super) fn add_own_keys(config: &mut Value, shape: &ModelShape, special: &Spe
             "hidden_act": "gelu",
             "hidden_dropout_prob": shape.dropout,
             "attention_probs_dropout_prob": shape.attention_dropout,
-            "type_vocab_size": shape.token_types,
+            "type_vocab_size": shape.token_types.max(shape.architecture.token_types()),
             "layer_norm_eps": shape.norm_epsilon,
         }),
         Some(rotary) => json!({
