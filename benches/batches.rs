@@ -8,8 +8,6 @@
 
 use cloze::base::boundaries::Boundaries;
 use cloze::base::generator::{Key, Purpose};
-use cloze::base::part::Part;
-use cloze::base::size::ByteSize;
 use cloze::base::token::SpecialTokens;
 use cloze::batches::cut::RowBuffer;
 use cloze::batches::masks::BatchMasker;
@@ -20,7 +18,7 @@ use cloze::columnar::writer::Layout;
 use cloze::config::{Budget, MaskingConfig, RowLayout, RowsConfig, Strategy};
 use cloze::masking::{Masker, Stamp, TokenTable};
 use cloze::shard::ShardSet;
-use cloze::storage::manifest::{FORMAT, FileRecord};
+use cloze::storage::manifest::FileRecord;
 use cloze::storage::{ArtefactKind, Manifest, TokenizerRecord};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -59,14 +57,6 @@ fn write(folder: &Path) {
     let (bytes, _) = writer.finish(serde_json::json!({})).expect(WHY);
     std::fs::write(folder.join("0.arrow"), &bytes).expect(WHY);
     let manifest = Manifest {
-        format: FORMAT,
-        cloze: String::new(),
-        artefact: ArtefactKind::Shards,
-        part: Part::WHOLE,
-        fingerprint: String::new(),
-        configuration: serde_json::json!({}),
-        memory: ByteSize::mib(1),
-        inputs: Vec::new(),
         tokenizer: Some(TokenizerRecord {
             file: String::new(),
             fingerprint: String::new(),
@@ -82,7 +72,6 @@ fn write(folder: &Path) {
             },
             tokenizer_path: "library".into(),
         }),
-        vocabulary: None,
         files: vec![FileRecord {
             name: "0.arrow".into(),
             bytes: bytes.len() as u64,
@@ -90,7 +79,7 @@ fn write(folder: &Path) {
             rows: TOKENS / 500,
             tokens: None,
         }],
-        totals: Default::default(),
+        ..Manifest::new(ArtefactKind::Shards)
     };
     manifest.write(&folder.join("manifest.json")).expect(WHY);
 }

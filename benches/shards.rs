@@ -7,7 +7,6 @@
 
 use cloze::base::boundaries::Boundaries;
 use cloze::base::generator::{Key, Purpose};
-use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::base::token::{SpecialTokens, TokenId};
 use cloze::batches::{Corpus, RandomRows};
@@ -15,7 +14,7 @@ use cloze::columnar::writer::Layout;
 use cloze::columnar::{DocumentWriter, Projection};
 use cloze::config::{RowLayout, RowsConfig, ShardRead};
 use cloze::shard::ShardSet;
-use cloze::storage::manifest::{FORMAT, FileRecord};
+use cloze::storage::manifest::FileRecord;
 use cloze::storage::{ArtefactKind, Manifest, TokenizerRecord};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::path::{Path, PathBuf};
@@ -88,14 +87,6 @@ fn set(folder: &Path) -> PathBuf {
     let bytes = encoded(&documents, 3);
     std::fs::write(folder.join("0.arrow"), &bytes).expect(WHY);
     let manifest = Manifest {
-        format: FORMAT,
-        cloze: String::new(),
-        artefact: ArtefactKind::Shards,
-        part: Part::WHOLE,
-        fingerprint: String::new(),
-        configuration: serde_json::json!({}),
-        memory: ByteSize::mib(1),
-        inputs: Vec::new(),
         tokenizer: Some(TokenizerRecord {
             file: String::new(),
             fingerprint: String::new(),
@@ -108,7 +99,6 @@ fn set(folder: &Path) -> PathBuf {
             },
             tokenizer_path: "library".into(),
         }),
-        vocabulary: None,
         files: vec![FileRecord {
             name: "0.arrow".into(),
             bytes: bytes.len() as u64,
@@ -116,7 +106,7 @@ fn set(folder: &Path) -> PathBuf {
             rows: documents.len() as u64,
             tokens: None,
         }],
-        totals: Default::default(),
+        ..Manifest::new(ArtefactKind::Shards)
     };
     manifest.write(&folder.join("manifest.json")).expect(WHY);
     folder.to_owned()

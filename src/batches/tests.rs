@@ -4,7 +4,6 @@ use super::cut::RowBuffer;
 use super::*;
 use crate::base::boundaries::Boundaries;
 use crate::base::generator::{Key, Purpose};
-use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::{SpecialTokens, TokenId};
 use crate::columnar::DocumentWriter;
@@ -13,7 +12,7 @@ use crate::config::train::ValidationConfig;
 use crate::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
 use crate::masking::{Masker, TokenTable};
 use crate::shard::ShardSet;
-use crate::storage::manifest::{FORMAT, FileRecord};
+use crate::storage::manifest::FileRecord;
 use crate::storage::{ArtefactKind, Manifest, TokenizerRecord};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -108,14 +107,6 @@ fn write_for(
         });
     }
     Manifest {
-        format: FORMAT,
-        cloze: String::new(),
-        artefact: ArtefactKind::Shards,
-        part: Part::WHOLE,
-        fingerprint: String::new(),
-        configuration: serde_json::json!({}),
-        memory: ByteSize::mib(1),
-        inputs: Vec::new(),
         tokenizer: Some(TokenizerRecord {
             file: "tokenizer.json".into(),
             fingerprint: String::new(),
@@ -123,9 +114,8 @@ fn write_for(
             special_tokens,
             tokenizer_path: "library".into(),
         }),
-        vocabulary: None,
         files,
-        totals: Default::default(),
+        ..Manifest::new(ArtefactKind::Shards)
     }
     .write(&folder.join("manifest.json"))
     .unwrap();

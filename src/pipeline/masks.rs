@@ -5,7 +5,6 @@ use crate::base::error::{Error, Result};
 use crate::config::{MaskingConfig, RandomIds};
 use crate::masking::{Masker, TokenTable};
 use crate::storage::InputRecord;
-use crate::storage::source::sample_fingerprint;
 use crate::tokenizer::Tokenizer;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,14 +38,7 @@ pub fn inputs(config: &MaskingConfig) -> Result<Vec<InputRecord>> {
     config
         .token_weights
         .iter()
-        .map(|file| {
-            let (bytes, fingerprint) = sample_fingerprint(file)?;
-            Ok(InputRecord {
-                path: file.display().to_string(),
-                bytes,
-                fingerprint,
-            })
-        })
+        .map(|file| InputRecord::of(file))
         .collect()
 }
 

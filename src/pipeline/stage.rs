@@ -9,7 +9,6 @@ use crate::progress::Progress;
 use crate::storage::manifest::{ArtefactKind, FORMAT, FileRecord, InputRecord, Manifest};
 use crate::storage::{Standing, standing};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,18 +107,12 @@ impl Frame {
         let fingerprint =
             fingerprint::of_value(&(kind, FORMAT, configuration.to_string(), contents))?;
         let manifest = Manifest {
-            format: FORMAT,
-            cloze: env!("CARGO_PKG_VERSION").into(),
-            artefact: kind,
             part: options.part,
             fingerprint: fingerprint.clone(),
             configuration,
             memory: options.memory,
             inputs,
-            tokenizer: None,
-            vocabulary: None,
-            files: Vec::new(),
-            totals: BTreeMap::new(),
+            ..Manifest::new(kind)
         };
         Ok(Self {
             output: output.to_owned(),

@@ -4,7 +4,6 @@
 use crate::base::error::{Error, Result};
 use crate::config::{InitialBias, TokenizeConfig, TrainConfig};
 use crate::storage::InputRecord;
-use crate::storage::source::sample_fingerprint;
 use crate::tokenizer::Tokenizer;
 use crate::training::{Model, import, weight_files};
 use std::path::Path;
@@ -18,14 +17,7 @@ pub fn inputs(config: &TrainConfig) -> Result<Vec<InputRecord>> {
     [folder.join("config.json")]
         .iter()
         .chain(&files)
-        .map(|file| {
-            let (bytes, fingerprint) = sample_fingerprint(file)?;
-            Ok(InputRecord {
-                path: file.display().to_string(),
-                bytes,
-                fingerprint,
-            })
-        })
+        .map(|file| InputRecord::of(file))
         .collect()
 }
 

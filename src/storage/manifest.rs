@@ -7,8 +7,10 @@ use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::SpecialTokens;
 use crate::storage::atomic;
+use crate::storage::source::sample_fingerprint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +89,18 @@ pub struct InputRecord {
     pub fingerprint: String,
 }
 
+impl InputRecord {
+    /// That of the file at `path`; of a large one, pieces are hashed.
+    pub fn of(path: &Path) -> Result<Self> {
+        let (bytes, fingerprint) = sample_fingerprint(path)?;
+        Ok(Self {
+            path: path.display().to_string(),
+            bytes,
+            fingerprint,
+        })
+    }
+}
+
 /// The tokenizer behind the ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +150,24 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Of a whole artefact of this version, made from nothing and holding nothing yet.
+    pub fn new(artefact: ArtefactKind) -> Self {
+        Self {
+            format: FORMAT,
+            cloze: env!("CARGO_PKG_VERSION").into(),
+            artefact,
+            part: Part::WHOLE,
+            fingerprint: String::new(),
+            configuration: Value::Null,
+            memory: ByteSize::mib(0),
+            inputs: Vec::new(),
+            tokenizer: None,
+            vocabulary: None,
+            files: Vec::new(),
+            totals: BTreeMap::new(),
+        }
+    }
+
     /// `manifest.json`, or `manifest-00001-of-00004.json` for a part.
     pub fn file_name(part: Part) -> String {
         part.file_name("manifest", "json")

@@ -19,7 +19,6 @@ use crate::columnar::writer::Layout;
 use crate::config::TokenizeConfig;
 use crate::parallel::{self, Allowance};
 use crate::pipeline::stage::{Frame, StageOptions};
-use crate::storage::source::sample_fingerprint;
 use crate::storage::{ArtefactKind, InputRecord, Manifest, Standing, TokenizerRecord, atomic};
 use crate::text::document::document_id;
 use crate::text::{Chunk, Corpus, Cursor, Fault, Rejection};
@@ -224,17 +223,14 @@ fn configuration(config: &TokenizeConfig, tokenizer: &Tokenizer) -> Result<Value
 /// An input as the manifest names it. What cannot be read is an input all the same:
 /// its place in the list counts.
 pub(super) fn input_record(path: &Path) -> Result<InputRecord> {
-    let (bytes, fingerprint) = match path.metadata() {
-        Ok(found) if found.is_file() => match sample_fingerprint(path) {
-            Ok(sample) => sample,
-            Err(_) => (found.len(), "unreadable".into()),
-        },
-        _ => (0, "unreadable".into()),
-    };
+    let found = path.metadata().ok().filter(|found| found.is_file());
+    if let Some(record) = found.as_ref().and_then(|_| InputRecord::of(path).ok()) {
+        return Ok(record);
+    }
     Ok(InputRecord {
         path: path.display().to_string(),
-        bytes,
-        fingerprint,
+        bytes: found.map_or(0, |found| found.len()),
+        fingerprint: "unreadable".into(),
     })
 }
 

@@ -15,6 +15,7 @@ mod known;
 mod normal;
 mod pairs;
 mod sink;
+mod stretches;
 mod unigram;
 mod wordpiece;
 

@@ -13,25 +13,19 @@ mod ranges;
 mod scan;
 mod settings;
 
-use super::added::{Added, Piece};
 use super::known::{self, Key, Known, SHORT};
-use super::normal::Normal;
 use super::sink::Sink;
+use super::stretches::Stretches;
 use crate::tokenizer::{Encoded, Unencodable};
 use classes::Classes;
 use merges::Scratch;
 use model::Model;
 use scan::{Cl100k, Cuts, Gpt2, Scan};
 use serde_json::Value;
-use std::borrow::Cow;
 
 /// A byte-level BPE tokenizer; shared between threads by reference.
 pub(in crate::tokenizer) struct ByteLevel {
-    /// Added tokens of the text as it is.
-    raw: Added,
-    /// Added tokens of the normalised text.
-    normalized: Added,
-    normal: Option<Normal>,
+    stretches: Stretches,
     /// A space goes before every stretch of text that has none.
     prefix_space: bool,
     cuts: Cuts,
@@ -83,26 +77,8 @@ impl ByteLevel {
         cache: &mut Cache,
         out: &mut Encoded,
     ) -> Result<(), Unencodable> {
-        let mut sink = Sink::new(out);
-        self.raw.split(text, |piece| match piece {
-            Piece::Token(id) => {
-                sink.word(&[id]);
-                Ok(())
-            }
-            Piece::Text(text) => {
-                let normal = self.normal.as_ref();
-                let text = normal.map_or(Cow::Borrowed(text), |normal| normal.of(text));
-                self.normalized.split(&text, |piece| match piece {
-                    Piece::Token(id) => {
-                        sink.word(&[id]);
-                        Ok(())
-                    }
-                    Piece::Text(text) => self.text(text, cache, &mut sink),
-                })
-            }
-        })?;
-        sink.finish();
-        Ok(())
+        self.stretches
+            .encode(text, out, |stretch, sink| self.text(stretch, cache, sink))
     }
 
     /// A stretch without added tokens.

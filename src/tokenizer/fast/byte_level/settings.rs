@@ -5,9 +5,9 @@ use super::merges::{Merge, Merges};
 use super::model::Model;
 use super::scan::Cuts;
 use super::{ByteLevel, Classes};
-use crate::tokenizer::fast::added::{self, Added};
 use crate::tokenizer::fast::named;
 use crate::tokenizer::fast::normal::{Form, Normal};
+use crate::tokenizer::fast::stretches::Stretches;
 use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 
@@ -24,11 +24,8 @@ pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<ByteLevel, Stri
         normalizer => return Err(format!("normalizer {}", named(&normalizer["type"]))),
     };
     let Cutting { cuts, prefix_space } = cutting(&tokenizer["pre_tokenizer"])?;
-    let (normalized, raw) = added::read(tokenizer, normal.as_ref())?;
     Ok(ByteLevel {
-        raw: Added::new(raw),
-        normalized: Added::new(normalized),
-        normal,
+        stretches: Stretches::of(tokenizer, normal)?,
         prefix_space,
         cuts,
         classes: Classes::new(),

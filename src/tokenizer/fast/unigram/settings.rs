@@ -3,9 +3,9 @@
 
 use super::Unigram;
 use super::model::Model;
-use crate::tokenizer::fast::added::{self, Added};
 use crate::tokenizer::fast::named;
 use crate::tokenizer::fast::normal::{Form, Normal};
+use crate::tokenizer::fast::stretches::Stretches;
 use serde_json::Value;
 use tokenizers::normalizers::Precompiled;
 
@@ -25,11 +25,8 @@ pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<Unigram, String
     };
     let normal = form.map(Normal::new);
     let (space, prepend) = spaces(&tokenizer["pre_tokenizer"])?;
-    let (normalized, raw) = added::read(tokenizer, normal.as_ref())?;
     Ok(Unigram {
-        raw: Added::new(raw),
-        normalized: Added::new(normalized),
-        normal,
+        stretches: Stretches::of(tokenizer, normal)?,
         space,
         prepend,
         model: model(&tokenizer["model"], barred)?,

@@ -7,12 +7,13 @@
 
 use super::pieces::Heads;
 use crate::base::token::TokenId;
+use crate::tokenizer::fast::known::IDS;
 
 /// A word of up to 16 bytes with up to three tokens.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Short {
     key: Key,
-    pub ids: [TokenId; SHORT_TOKENS],
+    pub ids: [TokenId; IDS],
     /// 0 where they are more: then it is among the long ones.
     pub count: u32,
 }
@@ -33,7 +34,6 @@ struct Long {
 }
 
 pub(super) const SHORT_BYTES: usize = 16;
-pub(super) const SHORT_TOKENS: usize = 3;
 const LONG_BYTES: usize = 64;
 const LONG_TOKENS: usize = 14;
 
@@ -120,7 +120,7 @@ impl Known {
     /// short ones by its key.
     pub(super) fn keep(&mut self, word: &[u8], key: Option<Key>) {
         let count = self.tokens.len();
-        let few = count <= SHORT_TOKENS;
+        let few = count <= IDS;
         if let Some(key) = key {
             let mut entry = Short {
                 key,

@@ -11,9 +11,9 @@ mod characters;
 mod pieces;
 mod units;
 
-use crate::base::token::TokenId;
+use crate::tokenizer::fast::sink::Sink;
 use crate::tokenizer::{Encoded, Unencodable};
-use cache::{Key, Known, SHORT_BYTES, SHORT_TOKENS, Short};
+use cache::{Key, Known, SHORT_BYTES};
 use characters::{Characters, Rules};
 use pieces::Pieces;
 use serde_json::Value;
@@ -57,18 +57,13 @@ impl WordPiece {
         cache: &mut Cache,
         out: &mut Encoded,
     ) -> Result<(), Unencodable> {
-        let before = out.tokens.len();
         let Cache { units, known } = cache;
-        let mut tokens = Tokens::new(out);
-        let done = units.cut(&self.characters, text, |view| {
-            self.words(view, known, &mut tokens)
-        });
-        tokens.flush();
-        if done.is_err() {
-            out.tokens.truncate(before);
-            out.word_start.truncate(before);
-        }
-        done
+        let mut sink = Sink::new(out);
+        units.cut(&self.characters, text, |view| {
+            self.words(view, known, &mut sink)
+        })?;
+        sink.finish();
+        Ok(())
     }
 
     /// Looks the words of a stretch up.
@@ -76,7 +71,7 @@ impl WordPiece {
         &self,
         view: View<'_>,
         known: &mut Known,
-        tokens: &mut Tokens<'_>,
+        sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
         // Keys are filled up with NUL, so words that may hold one have none.
         let most = if view.nul { 0 } else { SHORT_BYTES };
@@ -91,14 +86,14 @@ impl WordPiece {
                     let key = cache::key(block.head(bit), len);
                     match known.short(key) {
                         Some(word) if word.count > 0 => {
-                            tokens.push(word);
+                            sink.short(word.ids, word.count as usize);
                             continue;
                         }
                         Some(_) => seen = Seen::Many,
                         None => seen = Seen::Never(key),
                     }
                 }
-                self.other(view.word(index, bit), seen, known, tokens)?;
+                self.other(view.word(index, bit), seen, known, sink)?;
             }
         }
         Ok(())
@@ -112,12 +107,12 @@ impl WordPiece {
         word: &[u8],
         seen: Seen,
         known: &mut Known,
-        tokens: &mut Tokens<'_>,
+        sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
         if !matches!(seen, Seen::Never(_))
             && let Some(ids) = known.long(word)
         {
-            tokens.extend(ids);
+            sink.word(ids);
             return Ok(());
         }
         known.tokens.clear();
@@ -129,7 +124,7 @@ impl WordPiece {
                 return Err(Unencodable::SpecialToken { id, spelling });
             }
         }
-        tokens.extend(&known.tokens);
+        sink.word(&known.tokens);
         known.keep(
             word,
             match seen {
@@ -197,66 +192,6 @@ fn rules(tokenizer: &Value) -> Result<Rules, String> {
         strip_accents: normalizer["strip_accents"].as_bool().unwrap_or(lowercase),
         lowercase,
     })
-}
-
-/// Tokens that are handed on together.
-const BATCH: usize = 64;
-
-/// Tokens on their way out, up to 64 of them and a bit for each.
-struct Tokens<'a> {
-    out: &'a mut Encoded,
-    /// With room for one word more.
-    ids: [TokenId; BATCH + SHORT_TOKENS],
-    starts: u64,
-    len: usize,
-}
-
-impl<'a> Tokens<'a> {
-    fn new(out: &'a mut Encoded) -> Self {
-        Self {
-            out,
-            ids: [0; BATCH + SHORT_TOKENS],
-            starts: 0,
-            len: 0,
-        }
-    }
-
-    /// Appends the tokens of a word, writing three whatever their number.
-    #[inline]
-    fn push(&mut self, word: &Short) {
-        let at = self.len % BATCH;
-        self.ids[at..at + SHORT_TOKENS].copy_from_slice(&word.ids);
-        self.starts |= 1 << at;
-        self.len = at + word.count as usize;
-        if self.len > BATCH - SHORT_TOKENS {
-            self.flush();
-        }
-    }
-
-    /// Appends the tokens of a word.
-    fn extend(&mut self, ids: &[TokenId]) {
-        if self.len + ids.len() > BATCH - SHORT_TOKENS {
-            self.flush();
-        }
-        if ids.len() <= BATCH - SHORT_TOKENS {
-            self.ids[self.len..self.len + ids.len()].copy_from_slice(ids);
-            self.starts |= 1 << self.len;
-            self.len += ids.len();
-            return;
-        }
-        self.out.tokens.extend_from_slice(ids);
-        self.out.word_start.push(true);
-        self.out.word_start.extend_filled(ids.len() - 1, false);
-    }
-
-    fn flush(&mut self) {
-        if self.len > 0 {
-            self.out.tokens.extend_from_slice(&self.ids[..self.len]);
-            self.out.word_start.push_word(self.starts, self.len);
-            self.starts = 0;
-            self.len = 0;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,37 +3,10 @@
 use super::units::Units;
 use super::{Characters, rules};
 use crate::config::TokenizeConfig;
-use crate::tokenizer::{Encoded, Encoder, Tokenizer, Unencodable};
+use crate::tokenizer::fast::against_library::{changed, data, outcomes, same, with};
+use crate::tokenizer::{Tokenizer, Unencodable};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizers")
-}
-
-fn load(path: &Path) -> Tokenizer {
-    let config = TokenizeConfig {
-        tokenizer: path.to_owned(),
-        ..TokenizeConfig::default()
-    };
-    Tokenizer::load(&config).unwrap()
-}
-
-/// A tokenizer of `tests/data` with other settings.
-fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Tokenizer {
-    let tokenizer = load(&data().join(name));
-    let mut value: Value = serde_json::from_str(tokenizer.to_json()).unwrap();
-    change(&mut value);
-    Tokenizer::from_json(name, &value.to_string(), tokenizer.special().clone()).unwrap()
-}
-
-/// One that has a fast path.
-fn with(name: &str, change: impl FnOnce(&mut Value)) -> Tokenizer {
-    let tokenizer = changed(name, change);
-    assert_eq!(tokenizer.path(), "fast");
-    tokenizer
-}
 
 /// BERT's normaliser by its settings, a bit for each.
 fn normalizer(bits: u32) -> Value {
@@ -43,53 +16,6 @@ fn normalizer(bits: u32) -> Value {
 }
 
 const ALL_ON: u32 = 15;
-
-type Outcome = Result<Encoded, Unencodable>;
-
-fn outcomes(tokenizer: &Tokenizer, encoder: &mut Encoder<'_>, text: &str) -> (Outcome, Outcome) {
-    // Something before, which neither may touch.
-    let mut before = Encoded::default();
-    before.tokens.extend([7; 3]);
-    before.word_start.extend_filled(3, true);
-    let [mut by_library, mut fast] = [before.clone(), before];
-    let reference = tokenizer.encode(text, &mut by_library);
-    let found = encoder.encode(text, &mut fast);
-    (found.map(|()| fast), reference.map(|()| by_library))
-}
-
-#[track_caller]
-fn same(tokenizer: &Tokenizer, encoder: &mut Encoder<'_>, text: &str) {
-    let (fast, reference) = outcomes(tokenizer, encoder, text);
-    if fast != reference {
-        let json: Value = serde_json::from_str(tokenizer.to_json()).unwrap();
-        let shown: String = text.chars().take(200).collect();
-        panic!(
-            "{shown:?} under {}: {}",
-            json["normalizer"],
-            first_difference(tokenizer, &fast, &reference)
-        );
-    }
-}
-
-fn first_difference(tokenizer: &Tokenizer, fast: &Outcome, reference: &Outcome) -> String {
-    let (Ok(fast), Ok(reference)) = (fast, reference) else {
-        return format!("{fast:?}, not {reference:?}");
-    };
-    let token = |encoded: &Encoded, at: usize| {
-        let starts = encoded.word_start.as_slice();
-        let id = encoded.tokens.get(at)?;
-        let bar = if starts.get(at) { "|" } else { "" };
-        Some(format!("{bar}{}", tokenizer.spelling(*id)))
-    };
-    let differs = |at: &usize| token(fast, *at) != token(reference, *at);
-    let from = (0..fast.tokens.len()).find(differs).unwrap_or(0);
-    let shown = |encoded| -> Vec<String> {
-        (from..from + 8)
-            .map_while(|at| token(encoded, at))
-            .collect()
-    };
-    format!("from {from}: {:?}, not {:?}", shown(fast), shown(reference))
-}
 
 /// The words that the fast path cuts, and those of the library.
 fn words(tokenizer: &Tokenizer, text: &str) -> (Vec<String>, Vec<String>) {
