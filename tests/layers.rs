@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("columnar", 1),
     ("text", 2),
     ("tokenizer", 2),
+    ("exchange", 2),
     ("statistics", 3),
     ("segment", 4),
     ("shard", 4),

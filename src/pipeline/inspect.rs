@@ -30,7 +30,7 @@ pub fn inspect(path: &Path) -> Result<String> {
         // A run's words are a file of counts.
         ArtefactKind::Runs | ArtefactKind::Counts => sample_counts(&artefact, &mut out)?,
         ArtefactKind::Vocabulary => sample_vocabulary(&artefact, &mut out)?,
-        ArtefactKind::Run => {}
+        ArtefactKind::Run | ArtefactKind::Export => {}
     }
     Ok(out)
 }

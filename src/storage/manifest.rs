@@ -31,6 +31,8 @@ pub enum ArtefactKind {
     Shards,
     /// A training run.
     Run,
+    /// Files for other programs.
+    Export,
 }
 
 impl ArtefactKind {
@@ -42,6 +44,7 @@ impl ArtefactKind {
             Self::Vocabulary => "vocabulary",
             Self::Shards => "shard",
             Self::Run => "train",
+            Self::Export => "export",
         }
     }
 
@@ -54,6 +57,7 @@ impl ArtefactKind {
             Self::Vocabulary => "a masking vocabulary",
             Self::Shards => "shards",
             Self::Run => "a training run",
+            Self::Export => "exported files",
         }
     }
 }

@@ -1,14 +1,15 @@
 //! From what the user named (files, folders, globs) to the list of input files:
 //! sorted, each file once. The only place that names glob.
 
+use super::members::members;
 use crate::base::error::{Error, Result};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// All files that `patterns` mean, sorted by path, each once whatever links lead to
-/// it (under the shortest path). Folders are searched to the bottom; hidden
-/// files are taken only when they are named. A link that leads nowhere is listed, so
+/// it (under the shortest path). Folders are searched to the bottom, but for those that
+/// say themselves which files are theirs; hidden files are taken only when they are named. A link that leads nowhere is listed, so
 /// that it is reported as unreadable; a pattern that means nothing is refused.
 pub fn find(patterns: &[String]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -77,6 +78,10 @@ fn add(path: &Path, found: &mut Vec<PathBuf>, folders: &mut HashSet<PathBuf>) ->
     }
     let real = fs::canonicalize(path).map_err(|error| Error::io("read folder", path, error))?;
     if !folders.insert(real) {
+        return Ok(());
+    }
+    if let Some(mut files) = members(path)? {
+        found.append(&mut files);
         return Ok(());
     }
     let entries = fs::read_dir(path).map_err(|error| Error::io("read folder", path, error))?;

@@ -14,6 +14,8 @@ pub mod format;
 pub mod frames;
 pub mod inputs;
 mod json;
+pub mod mds;
+mod members;
 
 pub use chunks::{Chunk, Corpus, Cursor};
 pub use document::{Outcome, Place, Rejection};

@@ -8,11 +8,13 @@
 
 pub mod cutter;
 mod markers;
+mod restore;
 mod roles;
 mod source;
 pub mod words;
 
 pub use cutter::WordCutter;
+pub use restore::{WordRestorer, spelling_is_exact};
 pub use roles::Role;
 pub use words::{Word, WordKind, WordTexts, Words};
 
@@ -250,6 +252,11 @@ impl Tokenizer {
     /// vocabulary or an id beyond it.
     pub fn spelling(&self, id: TokenId) -> &str {
         self.spellings.get(id as usize).map_or("", String::as_str)
+    }
+
+    /// Whether `id` is a special token that text never yields; the unknown token is none.
+    pub fn is_barred(&self, id: TokenId) -> bool {
+        self.barred.get(id as usize) == Some(&true)
     }
 
     /// The text of one token as it stands in a sentence: markers off, with a space in

@@ -18,13 +18,20 @@ use std::path::{Path, PathBuf};
 /// What the stage has counted so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Totals {
+pub(in crate::pipeline) struct Totals {
     pub documents: u64,
     pub tokens: u64,
     pub words: u64,
     /// Bytes of text, as UTF-8.
     pub text_bytes: u64,
     pub rejected: u64,
+    /// Tokens whose word starts go by their spelling, in imported ids.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub by_spelling: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The note in the footer of a token file: the state of the stage behind it.
@@ -43,7 +50,7 @@ struct Note {
 }
 
 /// The token files being written.
-pub(super) struct Output {
+pub(in crate::pipeline) struct Output {
     folder: PathBuf,
     layout: Layout,
     records: Vec<FileRecord>,
@@ -57,7 +64,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Finds the finished files of this part in `folder`, and goes on behind them.
-    pub(super) fn resume(
+    pub(in crate::pipeline) fn resume(
         folder: &Path,
         part: Part,
         fingerprint: String,
@@ -141,25 +148,25 @@ impl Output {
     }
 
     /// The first chunk that is still to be done.
-    pub(super) fn next(&self) -> Cursor {
+    pub(in crate::pipeline) fn next(&self) -> Cursor {
         self.finished.next
     }
 
     /// Length of the log of rejections behind the last finished file.
-    pub(super) fn rejected_bytes(&self) -> u64 {
+    pub(in crate::pipeline) fn rejected_bytes(&self) -> u64 {
         self.finished.rejected_bytes
     }
 
-    pub(super) fn totals(&self) -> &Totals {
+    pub(in crate::pipeline) fn totals(&self) -> &Totals {
         &self.state.totals
     }
 
-    pub(super) fn text_bytes_in_file(&self) -> u64 {
+    pub(in crate::pipeline) fn text_bytes_in_file(&self) -> u64 {
         self.text_bytes_in_file
     }
 
     /// Writes the documents of one chunk.
-    pub(super) fn write(&mut self, chunk: &Tokenized) -> Result<()> {
+    pub(in crate::pipeline) fn write(&mut self, chunk: &Tokenized) -> Result<()> {
         let tokens = &chunk.encoded.tokens;
         let words = chunk.encoded.word_start.as_slice();
         let mut at = 0;
@@ -175,6 +182,7 @@ impl Output {
         totals.words += words.count() as u64;
         totals.text_bytes += chunk.text_bytes;
         totals.rejected += chunk.rejections.len() as u64;
+        totals.by_spelling += chunk.by_spelling;
         self.text_bytes_in_file += chunk.text_bytes;
         self.state.next = chunk.next;
         Ok(())
@@ -194,7 +202,7 @@ impl Output {
 
     /// Finishes the open file, if there is one; `rejected_bytes` of the log are on
     /// the disk by now.
-    pub(super) fn cut(&mut self, rejected_bytes: u64) -> Result<()> {
+    pub(in crate::pipeline) fn cut(&mut self, rejected_bytes: u64) -> Result<()> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
@@ -217,7 +225,7 @@ impl Output {
 
     /// The files and totals of the part; files that an earlier run made otherwise and
     /// left behind are removed.
-    pub(super) fn finish(self) -> Result<(Vec<FileRecord>, Totals)> {
+    pub(in crate::pipeline) fn finish(self) -> Result<(Vec<FileRecord>, Totals)> {
         for number in self.records.len().. {
             let path = self.path_of(number);
             match fs::remove_file(&path) {
@@ -231,17 +239,18 @@ impl Output {
 }
 
 impl Totals {
-    pub(super) fn of_manifest(manifest: &Manifest) -> Self {
+    pub(in crate::pipeline) fn of_manifest(manifest: &Manifest) -> Self {
         Self {
             documents: manifest.total("documents"),
             tokens: manifest.total("tokens"),
             words: manifest.total("words"),
             text_bytes: manifest.total("text_bytes"),
             rejected: manifest.total("rejected"),
+            by_spelling: manifest.total("tokens_by_spelling"),
         }
     }
 
-    pub(super) fn add_to(&self, frame: &mut Frame) {
+    pub(in crate::pipeline) fn add_to(&self, frame: &mut Frame) {
         frame.total("documents", self.documents);
         frame.total("tokens", self.tokens);
         frame.total("words", self.words);

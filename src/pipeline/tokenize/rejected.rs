@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The log being written; the file is there once it has a line.
-pub(super) struct RejectedLog {
+pub(in crate::pipeline) struct RejectedLog {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     bytes: u64,
@@ -18,7 +18,7 @@ pub(super) struct RejectedLog {
 
 impl RejectedLog {
     /// Goes on after the first `bytes` bytes of the log at `path`.
-    pub(super) fn resume(path: &Path, bytes: u64) -> Result<Self> {
+    pub(in crate::pipeline) fn resume(path: &Path, bytes: u64) -> Result<Self> {
         let place = |error| Error::io("write", path, error);
         if bytes == 0 {
             match fs::remove_file(path) {
@@ -55,11 +55,11 @@ impl RejectedLog {
             .ok_or_else(|| Error::library("opening the log of rejections", "it is closed"))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::pipeline) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn write(&mut self, rejection: &Rejection) -> Result<()> {
+    pub(in crate::pipeline) fn write(&mut self, rejection: &Rejection) -> Result<()> {
         let mut line = serde_json::to_vec(rejection)
             .map_err(|error| Error::library("writing a rejection", error))?;
         line.push(b'\n');
@@ -70,7 +70,7 @@ impl RejectedLog {
     }
 
     /// Brings all lines to the disk; the length of the log.
-    pub(super) fn sync(&mut self) -> Result<u64> {
+    pub(in crate::pipeline) fn sync(&mut self) -> Result<u64> {
         if let Some(file) = &mut self.file {
             file.flush()
                 .and_then(|()| file.get_ref().sync_all())
@@ -81,7 +81,7 @@ impl RejectedLog {
 }
 
 /// The first three rejections of the log at `path`, in words.
-pub(super) fn first_reasons(path: &Path) -> Result<String> {
+pub(in crate::pipeline) fn first_reasons(path: &Path) -> Result<String> {
     #[derive(Deserialize)]
     struct Line {
         file: String,
