@@ -7,7 +7,7 @@ use super::compression::Compression;
 use super::document::{self, Outcome, POSITION_BITS, Place};
 use super::format::{self, Shape};
 use super::frames::{Fault, Frame, Frames, Framing, broken};
-use super::inputs;
+use super::{inputs, mds};
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::columnar::text::{ColumnarFormat, TextColumn};
@@ -60,7 +60,7 @@ pub struct Chunk {
 enum Work {
     /// Frames that begin in a range of a plain file.
     Range(Shape, Framing, Range<u64>),
-    /// Frames of a compressed file.
+    /// Frames of a file that is read as one stream.
     Frames(Shape, Vec<Frame>),
     /// Rows of a table.
     Rows(Arc<TextColumn>, Range<u64>),
@@ -238,6 +238,17 @@ impl Corpus {
         let framing = match shape {
             Shape::Text(framing) => framing,
             Shape::Json => Framing::Line,
+            Shape::Samples => {
+                let samples = mds::Texts::open(path, &self.config.text_field);
+                return Ok(match samples {
+                    Ok(texts) => {
+                        let texts: Documents = Box::new(texts);
+                        let read = Arc::new(AtomicU64::new(length));
+                        OpenFile::Stream(shape, texts.peekable(), read)
+                    }
+                    Err(error) => OpenFile::Once(length, Some(Work::Unreadable(error.to_string()))),
+                });
+            }
             Shape::Rows(_) if compression.is_some() => {
                 return Err(io::Error::other(
                     "a table inside a compressed file; decompress it first",
@@ -259,6 +270,7 @@ impl Corpus {
             };
             let frames =
                 Frames::from_start(compression.reader(counted)?, framing, self.limit(shape))?;
+            let frames: Documents = Box::new(frames);
             return Ok(OpenFile::Stream(shape, frames.peekable(), read));
         }
         Ok(match framing {
@@ -268,12 +280,15 @@ impl Corpus {
     }
 }
 
+/// The frames of a stream, in order.
+type Documents = Box<dyn Iterator<Item = Frame> + Send>;
+
 /// A file being cut into chunks.
 enum OpenFile {
     /// What is left of a plain file.
     Plain(Shape, Framing, Range<u64>),
-    /// The documents of a compressed file, and how far it was read.
-    Stream(Shape, Peekable<Frames>, Arc<AtomicU64>),
+    /// The documents of a file that is read as one stream, and how far it was read.
+    Stream(Shape, Peekable<Documents>, Arc<AtomicU64>),
     /// Rows that are left, rows in a chunk, bytes in a chunk.
     Table(Arc<TextColumn>, Range<u64>, u64, u64),
     /// A file that is one chunk, and its length.

@@ -9,8 +9,8 @@
 //! A shard is read from its beginning to its end, through zstd, gzip or bzip2 where it
 //! is compressed. Memory: 4 bytes a sample of the shard, and one sample.
 
-use super::Reading;
-use super::numbers::Number;
+use super::compression;
+use super::frames::{Fault, Frame};
 use crate::base::error::{Error, Result};
 use serde::Deserialize;
 use std::io::{BufRead, Read};
@@ -207,12 +207,44 @@ fn column_of(columns: &Columns, column: usize, sample: &[u8]) -> Option<Range<us
     None
 }
 
-/// The texts of a shard: its column `field` of encoding `str`.
-pub fn texts(path: &Path, field: &str) -> Result<Samples> {
-    Samples::open(
-        path,
-        |names, encodings| (0..names.len()).find(|&i| names[i] == field && encodings[i] == "str"),
-        &format!("a column {field:?} of encoding str"),
-        "name the column that holds the text with --text-field; ids go through `cloze import`",
-    )
+/// The texts of a shard, as frames that begin where their sample does.
+pub(super) struct Texts {
+    samples: Samples,
+    broken: bool,
+}
+
+impl Texts {
+    /// Opens the column `field`, of encoding `str`.
+    pub(super) fn open(path: &Path, field: &str) -> Result<Self> {
+        let is_text = |name: &str, encoding: &str| name == field && encoding == "str";
+        let samples = Samples::open(
+            path,
+            |names, encodings| (0..names.len()).find(|&i| is_text(&names[i], &encodings[i])),
+            &format!("a column {field:?} of encoding str"),
+            "name the column that holds the text with --text-field; ids go through `cloze import`",
+        )?;
+        let broken = false;
+        Ok(Self { samples, broken })
+    }
+}
+
+impl Iterator for Texts {
+    type Item = Frame;
+
+    /// A sample that cannot be read is the last one.
+    fn next(&mut self) -> Option<Frame> {
+        if self.broken {
+            return None;
+        }
+        let start = self.samples.offset();
+        let content = match self.samples.next_bytes() {
+            Ok(None) => return None,
+            Ok(Some(bytes)) => Ok(bytes.to_vec()),
+            Err(error) => {
+                self.broken = true;
+                Err(Fault::of(error.to_string(), b""))
+            }
+        };
+        Some(Frame { start, content })
+    }
 }

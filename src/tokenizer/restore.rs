@@ -44,7 +44,10 @@ enum Class {
     /// Nothing, or bytes that are no character by themselves.
     #[default]
     None,
+    /// Goes with the word behind it.
     Space,
+    /// Any other whitespace.
+    Line,
     Letter,
     Digit,
     Other,
@@ -54,7 +57,8 @@ impl Class {
     fn of(c: Option<char>) -> Self {
         match c {
             None | Some('\u{FFFD}') => Self::None,
-            Some(c) if c.is_whitespace() => Self::Space,
+            Some(' ') => Self::Space,
+            Some(c) if c.is_whitespace() => Self::Line,
             Some(c) if c.is_alphabetic() => Self::Letter,
             Some(c) if c.is_numeric() => Self::Digit,
             Some(_) => Self::Other,
@@ -117,6 +121,10 @@ impl<'a> WordRestorer<'a> {
             by_spelling += (end - begin) as u64 - self.agree(ids, begin..end);
             begin = end;
         }
+        // A document begins with a word, whatever its first ids are.
+        if let Some(first) = self.spelling.first_mut() {
+            *first = true;
+        }
         for &starts in &self.spelling {
             word_start.push(starts);
         }
@@ -153,7 +161,8 @@ impl<'a> WordRestorer<'a> {
                 WordMarks::Suffix => before.ends,
                 WordMarks::Space => here.first == Class::Space,
                 WordMarks::Bytes => {
-                    let known = ![here.first, before.last].contains(&Class::None);
+                    let known = ![here.first, before.last].contains(&Class::None)
+                        && before.last != Class::Space;
                     here.first == Class::Space || (known && here.first != before.last)
                 }
             });
