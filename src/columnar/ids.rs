@@ -4,6 +4,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::token::TokenId;
 use crate::columnar::text::ColumnarFormat;
+use crate::storage::cache::copy_of_input;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
@@ -37,6 +38,7 @@ impl IdRows {
     /// Opens `column` of the file at `path`, or the usual one that it has; refuses a
     /// column that holds no lists of integers.
     pub fn open(path: &Path, column: Option<&str>, format: ColumnarFormat) -> Result<Self> {
+        let path = &copy_of_input(path)?;
         let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
         let broken = |error: &dyn std::fmt::Display| broken(path, error);
         let (name, batches): (String, Batches) = match format {

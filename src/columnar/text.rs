@@ -2,6 +2,7 @@
 //! record batches. Memory: one record batch of that column.
 
 use crate::base::error::{Error, Result};
+use crate::storage::cache::copy_of_input;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, RecordBatchReader};
 use arrow_ipc::reader::{FileReader, StreamReader};
@@ -38,7 +39,7 @@ impl TextColumn {
     /// holds no text. Parquet gives its row count for free; an Arrow file is read once.
     pub fn open(path: &Path, column: &str, format: ColumnarFormat) -> Result<Self> {
         let mut this = Self {
-            path: path.to_owned(),
+            path: copy_of_input(path)?,
             column: column.to_owned(),
             format,
             rows: 0,

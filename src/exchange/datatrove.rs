@@ -8,6 +8,7 @@ use super::numbers::Number;
 use super::window::Window;
 use crate::base::error::{Error, Result};
 use crate::base::token::TokenId;
+use crate::storage::place;
 use std::path::{Path, PathBuf};
 
 /// Tokens read at once where there is no index.
@@ -33,7 +34,10 @@ impl Reader {
     pub(super) fn open(path: &Path, reading: &Reading) -> Result<Self> {
         let mut ids = Window::open(path)?;
         let index = beside(path, ".index");
-        let mut index = index.exists().then(|| Window::open(&index)).transpose()?;
+        let mut index = match place::exists(&index)? {
+            true => Some(Window::open(&index)?),
+            false => None,
+        };
         if index.is_none() && !reading.separated {
             return Err(Error::usage(
                 path.display().to_string(),
@@ -150,8 +154,9 @@ fn number(ids: &mut Window, index: Option<&mut Window>, reading: &Reading) -> Re
     }
     let size = match index {
         Some(index) => ids.len().checked_div(last_end(index)?),
-        None => std::fs::read_to_string(beside(ids.path(), ".metadata"))
+        None => place::read(&beside(ids.path(), ".metadata"))
             .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
             .and_then(|text| text.lines().next()?.rsplit_once('|')?.1.trim().parse().ok()),
     };
     let head = ids.len().min(1 << 16) / 8 * 8;

@@ -4,6 +4,8 @@
 use super::{datatrove, megatron};
 use crate::base::error::{Error, Result};
 use crate::config::IdFormat;
+use crate::storage::place;
+use crate::storage::remote::is_remote;
 use crate::text::inputs::find;
 use crate::text::mds;
 use std::path::{Path, PathBuf};
@@ -45,10 +47,15 @@ pub fn files(patterns: &[String], format: IdFormat) -> Result<Vec<IdFile>> {
         };
         let index = match kind {
             Kind::Megatron => Some(megatron::index_of(&path)),
-            Kind::Datatrove => Some(datatrove::beside(&path, ".index")).filter(|i| i.exists()),
+            Kind::Datatrove => Some(datatrove::beside(&path, ".index"))
+                .map(|index| Ok(place::exists(&index)?.then_some(index)))
+                .transpose()?
+                .flatten(),
             _ => None,
         };
-        if let Some(missing) = index.as_ref().filter(|index| !index.exists()) {
+        if let Some(missing) = &index
+            && !place::exists(missing)?
+        {
             return Err(Error::input(
                 path.display().to_string(),
                 format!("no {} beside it", missing.display()),
@@ -72,6 +79,9 @@ pub fn files(patterns: &[String], format: IdFormat) -> Result<Vec<IdFile>> {
 
 /// Megatron names a dataset by its prefix.
 fn prefixed(pattern: &str) -> String {
+    if is_remote(Path::new(pattern)) {
+        return pattern.to_owned();
+    }
     let bin = format!("{pattern}.bin");
     let stem = pattern
         .strip_suffix(".idx")

@@ -19,7 +19,8 @@ use crate::exchange::megatron;
 use crate::parallel;
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::storage::{
-    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, Written, atomic,
+    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, Written,
+    atomic, cache, place,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,8 @@ pub fn export(
         .files()
         .enumerate()
         .filter(|&(index, _)| options.part.has(index as u64))
-        .map(|(_, (path, _))| DocumentFile::open(FileSource::open(path)?))
+        .map(|(_, (path, file))| cache::copy_of(&path, file.bytes, &file.hash))
+        .map(|copy| DocumentFile::open(FileSource::open(copy?)?))
         .collect::<Result<Vec<_>>>()?;
     let total: u64 = files.iter().map(|file| file.footer().tokens()).sum();
     let meter = options.progress.meter("export", "tokens", Some(total));
@@ -101,7 +103,7 @@ pub fn export(
     let documents: u64 = files.iter().map(|file| file.footer().rows()).sum();
     meter.finish(&format!("{documents} documents"));
     let tokenizer = artefact.folder().join(&record.file);
-    let json = std::fs::read(&tokenizer).map_err(|e| Error::io("read", &tokenizer, e))?;
+    let json = place::read(&tokenizer)?;
     let name = options.part.file_name("tokenizer", "json");
     atomic::write(output.join(&name), &json)?;
     let mut record = record;

@@ -30,7 +30,8 @@ pub fn verify(path: &Path) -> Result<Verified> {
         bytes: 0,
         rows: 0,
     };
-    for (file, record) in artefact.files() {
+    for copy in artefact.copies() {
+        let (file, record) = copy?;
         check_bytes(&file, record)?;
         verified.files += 1;
         verified.bytes += record.bytes;

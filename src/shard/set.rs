@@ -45,7 +45,8 @@ impl ShardSet {
         let wide = is_wide(artefact.tokenizer()?.vocabulary_size as usize);
         let mut shards = Vec::new();
         let mut batches = Vec::new();
-        for (path, record) in artefact.files() {
+        for copy in artefact.copies() {
+            let (path, record) = copy?;
             let source = MappedSource::open(&path)?;
             let found = crate::storage::ByteSource::len(&source);
             if found != record.bytes {

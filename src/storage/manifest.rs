@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::SpecialTokens;
-use crate::storage::atomic;
+use crate::storage::{atomic, place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        let json = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let json = place::read(path)?;
         let damaged = |error: serde_json::Error| {
             Error::corrupt(
                 path.display().to_string(),

@@ -12,9 +12,9 @@ use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::columnar::text::{ColumnarFormat, TextColumn};
 use crate::config::TokenizeConfig;
+use crate::storage::{Input, Lost, place};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs::File;
 use std::io;
 use std::iter::Peekable;
 use std::ops::Range;
@@ -73,6 +73,7 @@ pub struct Corpus {
     files: Vec<PathBuf>,
     config: TokenizeConfig,
     chunk_bytes: u64,
+    lost: Lost,
 }
 
 impl Corpus {
@@ -92,6 +93,7 @@ impl Corpus {
             files,
             config: config.clone(),
             chunk_bytes: config.file_bytes.0.clamp(1, CHUNK_BYTES),
+            lost: Lost::default(),
         })
     }
 
@@ -102,7 +104,7 @@ impl Corpus {
 
     /// Length of all files together, as far as they can be seen.
     pub fn bytes(&self) -> u64 {
-        let length = |path: &PathBuf| path.metadata().map_or(0, |found| found.len());
+        let length = |path: &PathBuf| place::length(path).ok().flatten().unwrap_or(0);
         self.files.iter().map(length).sum()
     }
 
@@ -110,7 +112,7 @@ impl Corpus {
     /// open at a time. A file that cannot be read takes none.
     pub fn decompressor_memory(&self) -> u64 {
         let memory = |path: &PathBuf| -> io::Result<u64> {
-            let mut file = File::open(path)?;
+            let mut file = Input::open(path, &self.lost)?;
             match Compression::of(&mut file)? {
                 Some(compression) => compression.memory(&mut file),
                 None => Ok(0),
@@ -132,8 +134,14 @@ impl Corpus {
         }
     }
 
-    /// Hands every document of `chunk`, usable or not, to `each`.
-    pub fn read(
+    /// Hands every document of `chunk`, usable or not, to `each`. An object that cannot be
+    /// read to its end is an error: there is no telling what it held.
+    pub fn read(&self, chunk: Chunk, each: impl FnMut(Outcome<'_>) -> Result<()>) -> Result<()> {
+        self.read_chunk(chunk, each)?;
+        self.lost.check()
+    }
+
+    fn read_chunk(
         &self,
         chunk: Chunk,
         mut each: impl FnMut(Outcome<'_>) -> Result<()>,
@@ -141,7 +149,7 @@ impl Corpus {
         let path = &self.files[chunk.cursor.file as usize];
         match chunk.work {
             Work::Range(shape, framing, range) => {
-                let frames = File::open(path).and_then(|file| {
+                let frames = Input::open(path, &self.lost).and_then(|file| {
                     Frames::from_range(file, framing, self.limit(shape), range.clone())
                 });
                 match frames {
@@ -227,12 +235,10 @@ impl Corpus {
     }
 
     fn try_open(&self, path: &Path) -> io::Result<OpenFile> {
-        let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        let mut file = Input::open(path, &self.lost)?;
+        let Some(length) = file.length()? else {
             return Err(io::Error::other("it is neither a file nor a folder"));
-        }
-        let length = metadata.len();
+        };
         let compression = Compression::of(&mut file)?;
         let shape = format::shape(path, &self.config)?;
         let framing = match shape {
@@ -353,7 +359,11 @@ impl Iterator for Chunks<'_> {
         loop {
             let path = self.corpus.files.get(self.file as usize)?;
             let open = self.open.get_or_insert_with(|| self.corpus.open_file(path));
-            let Some((number, work, passed)) = open.next(self.corpus.chunk_bytes) else {
+            let next = open.next(self.corpus.chunk_bytes);
+            if let Err(error) = self.corpus.lost.check() {
+                return Some(Err(error));
+            }
+            let Some((number, work, passed)) = next else {
                 self.open = None;
                 self.file += 1;
                 continue;
@@ -376,7 +386,7 @@ impl Iterator for Chunks<'_> {
 
 /// A file that counts the bytes read from it.
 struct Counted {
-    file: File,
+    file: Input,
     read: Arc<AtomicU64>,
 }
 

@@ -2,10 +2,10 @@
 //! The only place that names the decompressors. All take several members or frames
 //! in a row; Zstandard windows may be up to 2 GiB long, and take that much memory.
 
+use crate::storage::{Input, Lost};
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub enum Compression {
 
 impl Compression {
     /// By the first bytes of the file; `None` for a file that is not compressed.
-    pub fn of(file: &mut File) -> io::Result<Option<Self>> {
+    pub fn of(file: &mut (impl Read + Seek)) -> io::Result<Option<Self>> {
         let mut magic = Vec::with_capacity(6);
         file.take(6).read_to_end(&mut magic)?;
         file.rewind()?;
@@ -51,7 +51,7 @@ impl Compression {
 
     /// Bytes of memory that reading `file` takes, about, by how it begins: a file in
     /// several frames may say otherwise of a later one. Goes back to the beginning.
-    pub fn memory(self, file: &mut File) -> io::Result<u64> {
+    pub fn memory(self, file: &mut (impl Read + Seek)) -> io::Result<u64> {
         let mut head = Vec::with_capacity(HEAD);
         file.take(HEAD as u64).read_to_end(&mut head)?;
         file.rewind()?;
@@ -123,7 +123,7 @@ fn xz_dictionary(head: &[u8]) -> Option<u64> {
 
 /// Opens the file at `path` from its beginning, decompressed if need be.
 pub fn open(path: &Path) -> io::Result<(Option<Compression>, Box<dyn BufRead + Send>)> {
-    let mut file = File::open(path)?;
+    let mut file = Input::open(path, &Lost::default())?;
     let compression = Compression::of(&mut file)?;
     let reader = match compression {
         Some(compression) => compression.reader(file)?,

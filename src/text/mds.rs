@@ -12,6 +12,7 @@
 use super::compression;
 use super::frames::{Fault, Frame};
 use crate::base::error::{Error, Result};
+use crate::storage::cache::copy_of_input;
 use serde::Deserialize;
 use std::io::{BufRead, Read};
 use std::ops::Range;
@@ -67,7 +68,8 @@ impl Samples {
                 "write it again with compression='zstd', or decompress it",
             ));
         }
-        let (_, mut reader) = compression::open(path).map_err(|e| Error::io("read", path, e))?;
+        let (_, mut reader) =
+            compression::open(&copy_of_input(path)?).map_err(|e| Error::io("read", path, e))?;
         let (offsets, columns) = header(path, &mut reader)?;
         let (names, encodings) = (&columns.column_names, &columns.column_encodings);
         let column = column(names, encodings).ok_or_else(|| {

@@ -523,7 +523,8 @@ fn model_is_lookup(model: &ModelWrapper) -> bool {
 pub fn read_written(folder: &Path, record: &TokenizerRecord) -> Result<Tokenizer> {
     let path = folder.join(&record.file);
     let place = path.display().to_string();
-    let json = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let json = crate::storage::place::read(&path)?;
+    let json = String::from_utf8_lossy(&json).into_owned();
     let found = fingerprint::of_bytes(json.as_bytes());
     if found != record.fingerprint {
         return Err(Error::mismatch(

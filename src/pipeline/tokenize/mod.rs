@@ -19,6 +19,7 @@ use crate::columnar::writer::Layout;
 use crate::config::TokenizeConfig;
 use crate::parallel::{self, Allowance};
 use crate::pipeline::stage::{Frame, StageOptions};
+use crate::storage::remote::is_remote;
 use crate::storage::source::sample_fingerprint;
 use crate::storage::{ArtefactKind, InputRecord, Manifest, Standing, TokenizerRecord, atomic};
 use crate::text::document::document_id;
@@ -224,8 +225,17 @@ fn configuration(config: &TokenizeConfig, tokenizer: &Tokenizer) -> Result<Value
 }
 
 /// An input as the manifest names it. What cannot be read is an input all the same:
-/// its place in the list counts.
+/// its place in the list counts. An object that cannot be read is an error.
 pub(super) fn input_record(path: &Path) -> Result<InputRecord> {
+    if is_remote(path) {
+        let (bytes, fingerprint) = sample_fingerprint(path)?;
+        let path = path.display().to_string();
+        return Ok(InputRecord {
+            path,
+            bytes,
+            fingerprint,
+        });
+    }
     let (bytes, fingerprint) = match path.metadata() {
         Ok(found) if found.is_file() => match sample_fingerprint(path) {
             Ok(sample) => sample,

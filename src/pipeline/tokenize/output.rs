@@ -8,11 +8,10 @@ use crate::columnar::writer::Layout;
 use crate::columnar::{DocumentFile, DocumentWriter};
 use crate::pipeline::stage::Frame;
 use crate::storage::source::hash_file;
-use crate::storage::{AtomicFile, FileRecord, FileSource, Manifest};
+use crate::storage::{AtomicFile, FileRecord, FileSource, Manifest, place};
 use crate::text::Cursor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the stage has counted so far.
@@ -92,10 +91,9 @@ impl Output {
             output.records.push(record);
         }
         let log = folder.join(part.file_name("rejected", "jsonl"));
-        if fs::metadata(log).map_or(0, |log| log.len()) < output.finished.rejected_bytes {
+        if place::length(&log)?.unwrap_or(0) < output.finished.rejected_bytes {
             // The rejections of finished files are gone: they have to be found again.
-            fs::remove_file(output.path_of(0))
-                .map_err(|error| Error::io("remove", output.path_of(0), error))?;
+            place::remove(&output.path_of(0))?;
             let fingerprint = output.finished.fingerprint;
             return Self::resume(folder, part, fingerprint, layout);
         }
@@ -119,7 +117,7 @@ impl Output {
     fn finished_file(&self) -> Result<Option<(Note, FileRecord)>> {
         let number = self.records.len();
         let path = self.path_of(number);
-        if !path.exists() {
+        if !place::exists(&path)? {
             return Ok(None);
         }
         let Ok(file) = FileSource::open(&path).and_then(DocumentFile::open) else {
@@ -137,9 +135,7 @@ impl Output {
         }
         let record = FileRecord {
             name: self.name_of(number),
-            bytes: fs::metadata(&path)
-                .map_err(|error| Error::io("read", &path, error))?
-                .len(),
+            bytes: place::length(&path)?.unwrap_or(0),
             hash: hash_file(&path)?,
             rows: footer.rows(),
             tokens: Some(footer.tokens()),
@@ -228,11 +224,10 @@ impl Output {
     pub(in crate::pipeline) fn finish(self) -> Result<(Vec<FileRecord>, Totals)> {
         for number in self.records.len().. {
             let path = self.path_of(number);
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
-                Err(error) => return Err(Error::io("remove", &path, error)),
+            if !place::exists(&path)? {
+                break;
             }
+            place::remove(&path)?;
         }
         Ok((self.records, self.state.totals))
     }
