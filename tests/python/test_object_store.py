@@ -180,7 +180,7 @@ def without_paths(files):
     return out
 
 
-SMALL = ["--file-bytes", "1MiB"]
+SMALL = ["--file-bytes", "512KiB"]
 
 
 def tokenize(inputs, output, *more, **options):
@@ -229,6 +229,28 @@ def test_text_tokens_and_shards_in_a_store_are_those_of_files(store, expected, f
     assert "token files" in inspected and verified
     # Nothing is left behind of what went out.
     assert not list((tmp_path / "cache" / "outgoing").iterdir())
+
+
+@pytest.mark.parametrize("fault", [None, "500", "cut"])
+def test_objects_of_many_parts_go_out_and_come_in_whole(store, tmp_path, fault):
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    drawn = np.random.default_rng(1).integers(1000, 30000, (1500, 6000)).tolist()
+    pa.parquet.write_table(pa.table({"tokens": drawn}), tmp_path / "ids.parquet")
+    store.client.upload_file(str(tmp_path / "ids.parquet"), store.bucket, "ids.parquet")
+    arguments = ["--tokenizer", TOKENIZER, "--log-format", "silent"]
+    url = f"s3://{store.bucket}"
+    store.fault = fault
+    cloze("import", f"{url}/ids.parquet", *arguments, "--output", f"{url}/tokens")
+    cloze("verify", f"{url}/tokens")
+    store.fault = None
+    assert [line for line in store.requests if "partNumber=2" in line]
+    cloze("import", tmp_path / "ids.parquet", *arguments, "--output", tmp_path / "tokens")
+    here = files(tmp_path / "tokens")
+    assert len(here["tokens-00000.arrow"]) > 16 << 20
+    assert without_paths(objects(store, "tokens")) == without_paths(here)
 
 
 def test_globs_prefixes_and_compressed_objects(store, expected, tmp_path):
@@ -415,6 +437,8 @@ def test_a_web_server_with_ranges_serves_text_and_shards(expected, tmp_path, mon
     tokenize([f"{url}/text/a.jsonl", f"{url}/text/b.jsonl"], tmp_path / "t")
     assert without_paths(files(tmp_path / "t")) == without_paths(files(expected / "tokens"))
     assert ranged
+    shown = cloze("mask", f"{url}/shards", "--strategy", "word")
+    assert shown == cloze("mask", expected / "shards", "--strategy", "word")
     message = tokenize([f"{url}/text/none.jsonl"], tmp_path / "x", code=1)
     assert f"{url}/text/none.jsonl" in message
     message = tokenize([expected / "text"], f"{url}/t", code=2)

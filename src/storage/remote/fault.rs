@@ -12,13 +12,15 @@ const SHOWN: usize = 400;
 pub(super) fn fault(action: &'static str, url: &Path, error: &StoreError) -> Error {
     let place = url.display().to_string();
     let said = said(error);
-    match error {
-        StoreError::NotFound { source, .. } if no_bucket(&**source) => Error::input(
+    if names_no_bucket(&said) {
+        return Error::input(
             place,
             format!("no such bucket ({said})"),
             format!("a bucket to {action} in"),
             "check the bucket's name, the region and the endpoint (AWS_REGION, AWS_ENDPOINT_URL)",
-        ),
+        );
+    }
+    match error {
         StoreError::NotFound { .. } => Error::input(
             place,
             "nothing there (404)",
@@ -50,8 +52,11 @@ pub(super) fn fault(action: &'static str, url: &Path, error: &StoreError) -> Err
 }
 
 /// Whether what was not found is the bucket itself.
-pub(super) fn no_bucket(source: &(dyn std::error::Error + 'static)) -> bool {
-    let said = source.to_string();
+pub(super) fn no_bucket(error: &StoreError) -> bool {
+    names_no_bucket(&said(error))
+}
+
+fn names_no_bucket(said: &str) -> bool {
     said.contains("NoSuchBucket") || said.contains("ContainerNotFound")
 }
 

@@ -157,7 +157,7 @@ impl Remote {
         let found = runtime()?.block_on(self.store.get_opts(&self.key, head));
         let found = match found {
             Ok(found) => found,
-            Err(object_store::Error::NotFound { source, .. }) if !fault::no_bucket(&*source) => {
+            Err(error @ object_store::Error::NotFound { .. }) if !fault::no_bucket(&error) => {
                 return Ok(None);
             }
             Err(error) => return Err(fault("read", &self.url, &error)),
@@ -196,7 +196,7 @@ impl Remote {
 
     /// Every object below this place, by URL.
     pub fn list(&self) -> Result<Vec<Object>> {
-        if self.root.starts_with("http") {
+        if self.is_web() {
             return Err(Error::usage(
                 self.url.display().to_string(),
                 "a folder of a web server",
@@ -208,16 +208,39 @@ impl Remote {
         Ok(self.objects(self.wait("list", found)?))
     }
 
-    /// The objects right in this folder.
+    /// Whether it is a web server, which says what a file is and not what a folder has.
+    pub fn is_web(&self) -> bool {
+        self.root.starts_with("http")
+    }
+
+    /// Refuses to change what a web server has.
+    fn check_writable(&self) -> Result<()> {
+        match self.is_web() {
+            false => Ok(()),
+            true => Err(Error::usage(
+                self.url.display().to_string(),
+                "a web server",
+                "a folder, or s3://, gs:// or az://",
+                "write elsewhere: web servers are read only",
+            )),
+        }
+    }
+
+    /// The objects right in this folder; of a web server's, the manifest of a whole
+    /// artefact.
     pub fn folder(&self) -> Result<Vec<Object>> {
+        if self.is_web() {
+            let manifest = Self::new(&self.url.join("manifest.json"))?;
+            return Ok(manifest.object()?.into_iter().collect());
+        }
         let found = self.store.list_with_delimiter(self.prefix());
         Ok(self.objects(self.wait("list", found)?.objects))
     }
 
-    /// Whether this is a folder: something lies in it. Web servers do not say.
+    /// Whether this is a folder: something lies in it.
     pub fn is_folder(&self) -> Result<bool> {
-        if self.root.starts_with("http") {
-            return Ok(false);
+        if self.is_web() {
+            return Ok(!self.folder()?.is_empty());
         }
         let found = self.wait("list", self.store.list_with_delimiter(self.prefix()))?;
         Ok(!found.objects.is_empty() || !found.common_prefixes.is_empty())
@@ -243,6 +266,7 @@ impl Remote {
 
     /// Removes the object; one that is not there is removed already.
     pub fn remove(&self) -> Result<()> {
+        self.check_writable()?;
         match runtime()?.block_on(self.store.delete(&self.key)) {
             Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
             Err(error) => Err(fault("remove", &self.url, &error)),

@@ -21,14 +21,7 @@ const AT_ONCE: usize = 4;
 /// Puts the bytes of `file` at the URL `path`.
 pub fn upload(file: &Path, path: &Path, hash: &str) -> Result<()> {
     let remote = Remote::new(path)?;
-    if remote.root.starts_with("http") {
-        return Err(Error::usage(
-            path.display().to_string(),
-            "a web server",
-            "a folder, or s3://, gs:// or az://",
-            "write elsewhere: web servers are read only",
-        ));
-    }
+    remote.check_writable()?;
     let read = |error| Error::io("read", file, error);
     let source = File::open(file).map_err(read)?;
     let length = source.metadata().map_err(read)?.len();
