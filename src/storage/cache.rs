@@ -2,7 +2,7 @@
 //! token files, counts, tables. A folder of bounded size; what was used longest ago goes
 //! first, and what any process has open stays. Several processes may share the folder.
 //!
-//! A copy is named by the hash of its content where a manifest tells it, and is checked
+//! A copy is named by the hash of its content, and as the object is, where a manifest tells it, and is checked
 //! against it before it gets its name; else by URL, length and version. Costs one download
 //! an object. `CLOZE_CACHE` names the folder, `CLOZE_CACHE_SIZE` its bound.
 
@@ -15,11 +15,14 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// Bound of the folder where none is set.
 const DEFAULT_SIZE: ByteSize = ByteSize::mib(64 << 10);
+
+/// A file on its way out that nobody wrote to for a day is left over.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Downloads of one name wait for each other, by one of these many locks.
 const LOCKS: u8 = 64;
@@ -83,9 +86,23 @@ pub fn copy_of_input(path: &Path) -> Result<PathBuf> {
 
 /// A local folder for files on their way to an object store, and for scratch.
 pub fn outgoing() -> Result<PathBuf> {
+    static TIDIED: Once = Once::new();
     let folder = cache()?.folder.join("outgoing");
     fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, e))?;
+    TIDIED.call_once(|| remove_older(&folder, STALE));
     Ok(folder)
+}
+
+/// Removes files that nobody has written to for so long: a process that was killed left
+/// them. What cannot be removed stays.
+fn remove_older(folder: &Path, age: Duration) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let written = entry.metadata().and_then(|found| found.modified());
+        let old = written.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed > age));
+        if old && entry.path().is_file() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 impl Cache {
@@ -114,7 +131,9 @@ impl Cache {
     /// The copy named `name`, fetched from the URL `path` where it is not there.
     fn copy(&self, path: &Path, bytes: u64, name: &str, hash: Option<&str>) -> Result<PathBuf> {
         let copies = self.folder.join("copies");
-        let copy = copies.join(name);
+        // Some readers look at the name, and people do.
+        let called = path.file_name().unwrap_or_default().to_string_lossy();
+        let copy = copies.join(format!("{name}-{called}"));
         if self.hold(&copy, bytes)? {
             return Ok(copy);
         }
@@ -217,9 +236,11 @@ fn lock(path: &Path) -> Result<File> {
 
 /// Downloads `path` to `copy`, whole or not at all.
 fn fetch(path: &Path, bytes: u64, hash: Option<&str>, copy: &Path) -> Result<()> {
-    let partial = copy.with_extension("partial");
+    let partial = copy.with_added_extension("partial");
     let written = |error| Error::io("write", &partial, error);
     let mut file = File::create(&partial).map_err(written)?;
+    // Making room for another copy leaves it alone.
+    file.lock_shared().map_err(written)?;
     let mut hasher = Hasher::new();
     let mut stream = Stream::new(Remote::new(path)?, bytes);
     while let Some(part) = stream.next_part()? {
@@ -254,7 +275,7 @@ mod tests {
         let path = copies.join(name);
         let mut file = File::create(&path).unwrap();
         file.write_all(&vec![7; bytes]).unwrap();
-        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         file.set_modified(time).unwrap();
         path
     }
@@ -291,6 +312,18 @@ mod tests {
         drop(one);
         make_room(&other, 20).unwrap();
         assert!(!copy.exists());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_after_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (name, age) in [("old", 2 * day), ("new", day / 2)] {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        remove_older(dir.path(), STALE);
+        assert!(!dir.path().join("old").exists() && dir.path().join("new").exists());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Input {
         match &self.bytes {
             Bytes::File(file) => {
                 let found = file.metadata()?;
-                Ok(found.is_file().then(|| found.len()))
+                Ok(found.is_file().then_some(found.len()))
             }
             Bytes::Object(stream) => Ok(Some(stream.length())),
         }

@@ -7,6 +7,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// Refuses a URL for what has to lie in a folder of this machine; `what` names it.
+pub fn check_local(path: &Path, what: &str) -> Result<()> {
+    match is_remote(path) {
+        false => Ok(()),
+        true => Err(Error::usage(
+            path.display().to_string(),
+            "a URL",
+            format!("a folder of this machine for {what}"),
+            "write it here and copy it when it is done; every other stage writes to URLs",
+        )),
+    }
+}
+
 /// The object at `path`; `None` for a place of this machine, and where there is none.
 fn object(path: &Path) -> Result<Option<Object>> {
     match is_remote(path) {
@@ -20,6 +33,14 @@ pub fn exists(path: &Path) -> Result<bool> {
     match is_remote(path) {
         true => Ok(object(path)?.is_some()),
         false => Ok(path.exists()),
+    }
+}
+
+/// Whether `path` is a file or an object.
+pub fn is_file(path: &Path) -> Result<bool> {
+    match is_remote(path) {
+        true => Ok(object(path)?.is_some()),
+        false => Ok(path.is_file()),
     }
 }
 

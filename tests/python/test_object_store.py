@@ -253,6 +253,39 @@ def test_objects_of_many_parts_go_out_and_come_in_whole(store, tmp_path, fault):
     assert without_paths(objects(store, "tokens")) == without_paths(here)
 
 
+def test_all_stages_up_to_training_work_on_urls(store, expected, tmp_path):
+    put(store, expected / "text", "text")
+    store.client.upload_file(str(TOKENIZER / "vocab.txt"), store.bucket, "bert/vocab.txt")
+    quiet = ["--log-format", "silent"]
+
+    def stages(root, text, tokenizer):
+        cloze("tokenize", f"{text}/a.jsonl", "--tokenizer", tokenizer, "-o", f"{root}/tokens", *quiet)
+        for part in range(2):
+            parts = ["--part", part, "--of", 2, "--min-count", 5, "--max-length", 3]
+            cloze("count", f"{root}/tokens", "-o", f"{root}/runs", *parts, *quiet)
+        arguments = ["--max-length", 3, "--min-count", 5]
+        cloze("count", f"{root}/tokens", "-o", f"{root}/counts", *arguments, *quiet)
+        size = ["--size", 200, "-o", f"{root}/vocabulary.parquet"]
+        cloze("vocabulary", f"{root}/counts", *size, *quiet)
+        units = ["--vocabulary", f"{root}/vocabulary.parquet"]
+        cloze("shard", f"{root}/tokens", *units, "-o", f"{root}/shards", *quiet)
+        for name in ("tokens", "runs", "counts", "vocabulary.parquet", "shards"):
+            cloze("verify", f"{root}/{name}")
+            cloze("inspect", f"{root}/{name}")
+        cloze("export", f"{root}/shards", "-o", f"{root}/parquet", *quiet)
+
+    url = f"s3://{store.bucket}"
+    stages(url, f"{url}/text", f"{url}/bert")
+    stages(tmp_path, expected / "text", TOKENIZER)
+    for name in ("counts", "runs", "shards", "parquet"):
+        found, here = objects(store, name), files(tmp_path / name)
+        assert found.keys() == here.keys()
+        for file, content in here.items():
+            assert file.startswith("manifest") or found[file] == content, (name, file)
+    message = cloze("train", f"{url}/shards", "-o", f"{url}/model", code=2)
+    assert "a folder of this machine" in message, message
+
+
 def test_globs_prefixes_and_compressed_objects(store, expected, tmp_path):
     import gzip
 
