@@ -59,7 +59,7 @@ pub enum DocumentEnd {
     /// Where the format says so: at the end of a row, a sample, or an index entry.
     #[default]
     Stored,
-    /// At every [CLS], [SEP], </s> or <|endoftext|>, and nowhere else: for documents
+    /// At every separator (`[CLS]`, `[SEP]`, `</s>`, `<|endoftext|>`), and nowhere else: for documents
     /// joined and cut into rows of equal length.
     Separator,
 }
@@ -206,7 +206,7 @@ pub struct ExportConfig {
     pub format: ExportFormat,
     /// Name of the column of ids, in Parquet.
     pub column: String,
-    /// Put the separator ([SEP], </s> or <|endoftext|>) behind every document, as
+    /// Put the separator (`[SEP]`, `</s>`, `<|endoftext|>`) behind every document, as
     /// Megatron's --append-eod does.
     pub append_separator: bool,
     /// Tokens in a file, about; 0 puts all into one.
