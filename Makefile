@@ -36,12 +36,14 @@ bench:
 schemas:
 	CLOZE_WRITE_SCHEMAS=1 cargo test --release --locked --test schemas
 
-# A minute of coverage-guided fuzzing; SECONDS=600 for more. Only the crates of the
+# A minute of coverage-guided fuzzing of each target; SECONDS=600 for more. Only the crates of the
 # workspace are compiled anew, instrumented.
 SECONDS ?= 60
 fuzz:
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/instrument \
 		cargo build --release --locked --package cloze-fuzz
-	mkdir -p $(TARGET)/fuzz/masking
-	cd $(TARGET)/fuzz && $(TARGET)/release/masking masking \
-		-max_total_time=$(SECONDS) -max_len=2048 -print_final_stats=1
+	for target in masking tokenizing; do \
+		mkdir -p $(TARGET)/fuzz/$$target && cd $(TARGET)/fuzz && \
+		$(TARGET)/release/$$target $$target \
+			-max_total_time=$(SECONDS) -max_len=2048 -print_final_stats=1 || exit 1; \
+	done

@@ -40,6 +40,7 @@ fn write(folder: &Path) {
         wide: false,
         spans: true,
         batch_tokens: 1 << 16,
+        zstd_level: 1,
     };
     let mut writer = DocumentWriter::new(Vec::new(), "0.arrow", layout).expect(WHY);
     let mut draws = Key::default().generator(Purpose::Shuffle);

@@ -21,7 +21,10 @@ use cloze::statistics::{
     WordSource,
 };
 use cloze::tokenizer::{Tokenizer, WordCutter, WordTexts};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use std::fs::File;
 use std::path::Path;
 
@@ -143,20 +146,48 @@ fn brute_force(documents: &Documents, min_count: u64) -> Answer {
     answer
 }
 
-fn counting(criterion: &mut Criterion) {
-    let documents = Documents::zipf();
-    let config = CountConfig {
-        min_count: 10,
-        ..CountConfig::default()
-    };
-    let tokenizer = tokenizer();
-    let texts = WordTexts::new(&tokenizer, config.rules());
-    let expected = brute_force(&documents, config.min_count);
-    let scratch = tempfile::tempdir().expect("a scratch folder");
-    let mut group = criterion.benchmark_group("counting");
+/// What every bench works on, and what it must come to.
+struct Setup {
+    documents: Documents,
+    config: CountConfig,
+    texts: WordTexts,
+    expected: Answer,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let documents = Documents::zipf();
+        let config = CountConfig {
+            min_count: 10,
+            ..CountConfig::default()
+        };
+        Self {
+            texts: WordTexts::new(&tokenizer(), config.rules()),
+            expected: brute_force(&documents, config.min_count),
+            documents,
+            config,
+        }
+    }
+}
+
+/// A group that is measured in words a second.
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
     group
         .throughput(Throughput::Elements(WORDS as u64))
         .sample_size(10);
+    group
+}
+
+fn counting(criterion: &mut Criterion) {
+    let Setup {
+        documents,
+        config,
+        texts,
+        expected,
+    } = Setup::new();
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let mut group = group(criterion, "counting");
     for (name, threads, memory) in [
         ("1 thread", 1, ByteSize::mib(512)),
         ("2 threads", 2, ByteSize::mib(512)),
@@ -209,19 +240,16 @@ impl Corpus for Texts {
 
 /// Cut at Unicode's word boundaries, the words are those of the token documents.
 fn text(criterion: &mut Criterion) {
-    let documents = Documents::zipf();
+    let Setup {
+        documents,
+        config,
+        expected,
+        ..
+    } = Setup::new();
     let texts = Texts::of(&documents);
-    let config = CountConfig {
-        min_count: 10,
-        ..CountConfig::default()
-    };
     let cutter = WordCutter::unicode(config.cased);
-    let expected = brute_force(&documents, config.min_count);
     let scratch = tempfile::tempdir().expect("a scratch folder");
-    let mut group = criterion.benchmark_group("counting text");
-    group
-        .throughput(Throughput::Elements(WORDS as u64))
-        .sample_size(10);
+    let mut group = group(criterion, "counting text");
     group.bench_function("1 thread", |bencher| {
         bencher.iter(|| {
             let source = WordSource::Text(&cutter, config.rules());
@@ -278,19 +306,14 @@ fn run(part: &Documents, texts: &WordTexts, config: &CountConfig, folder: &Path)
 
 /// To a sorted run on disk, and from the runs of four parts to n-grams.
 fn runs(criterion: &mut Criterion) {
-    let documents = Documents::zipf();
-    let config = CountConfig {
-        min_count: 10,
-        ..CountConfig::default()
-    };
-    let tokenizer = tokenizer();
-    let texts = WordTexts::new(&tokenizer, config.rules());
-    let expected = brute_force(&documents, config.min_count);
+    let Setup {
+        documents,
+        config,
+        texts,
+        expected,
+    } = Setup::new();
     let folder = tempfile::tempdir().expect("a folder");
-    let mut group = criterion.benchmark_group("runs");
-    group
-        .throughput(Throughput::Elements(WORDS as u64))
-        .sample_size(10);
+    let mut group = group(criterion, "runs");
     let whole = folder.path().join("whole");
     group.bench_function("write one, 1 thread", |bencher| {
         bencher.iter(|| {
@@ -343,18 +366,14 @@ fn vocabulary(documents: &Documents, texts: &WordTexts, config: &CountConfig) ->
 }
 
 fn segmentation(criterion: &mut Criterion) {
-    let documents = Documents::zipf();
-    let config = CountConfig {
-        min_count: 10,
-        ..CountConfig::default()
-    };
-    let tokenizer = tokenizer();
-    let texts = WordTexts::new(&tokenizer, config.rules());
+    let Setup {
+        documents,
+        config,
+        texts,
+        ..
+    } = Setup::new();
     let vocabulary = vocabulary(&documents, &texts, &config);
-    let mut group = criterion.benchmark_group("segmentation");
-    group
-        .throughput(Throughput::Elements(WORDS as u64))
-        .sample_size(10);
+    let mut group = group(criterion, "segmentation");
     for overlap in [Overlap::Random, Overlap::Longest, Overlap::Best] {
         let units = Units::new(&vocabulary, texts.clone(), overlap, 1);
         let mut segmenter = units.segmenter();

@@ -42,6 +42,8 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("parquet", &["columnar/"]),
     ("tokenizers", &["tokenizer/"]),
     ("unicode_segmentation", &["tokenizer/"]),
+    ("unicode_categories", &["tokenizer/fast/"]),
+    ("unicode_normalization_alignments", &["tokenizer/fast/"]),
     ("flate2", &["text/"]),
     ("bzip2", &["text/"]),
     ("liblzma", &["text/"]),

@@ -5,7 +5,7 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::columnar::{DocumentFile, Projection};
-use cloze::config::{DocumentRule, TokenizeConfig};
+use cloze::config::{DocumentRule, TokenizeConfig, TokenizerPath};
 use cloze::pipeline::stage::StageOptions;
 use cloze::pipeline::tokenize::tokenize;
 use cloze::storage::{Artefact, ArtefactKind, FileSource, Manifest};
@@ -555,13 +555,48 @@ fn no_document_and_no_input_are_told_apart() {
 fn a_document_that_cannot_be_tokenised_within_the_memory_is_not_begun() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(&[corpus(dir.path())]);
-    let tight = StageOptions {
-        memory: ByteSize::mib(256),
-        ..options(2)
+    let by_library = TokenizeConfig {
+        tokenizer_path: TokenizerPath::Library,
+        ..config.clone()
     };
-    let error = tokenize(&config, &dir.path().join("out"), &tight).unwrap_err();
-    assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("max_document"), "{error}");
+    let within = |config: &TokenizeConfig, mib| {
+        let memory = ByteSize::mib(mib);
+        let options = StageOptions {
+            memory,
+            ..options(2)
+        };
+        tokenize(config, &dir.path().join("out"), &options)
+    };
+    for (config, mib) in [(&config, 128), (&by_library, 256)] {
+        let error = within(config, mib).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("max_document"), "{error}");
+    }
+    assert!(within(&config, 256).is_ok());
+}
+
+#[test]
+fn the_library_writes_the_bytes_of_the_fast_path_and_the_manifest_says_which_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&[corpus(dir.path())]);
+    let by_library = TokenizeConfig {
+        tokenizer_path: TokenizerPath::Library,
+        ..config.clone()
+    };
+    let [fast, library] = ["fast", "library"].map(|name| dir.path().join(name));
+    let path = |config: &TokenizeConfig, out: &Path| {
+        let manifest = tokenize(config, out, &options(2)).unwrap();
+        manifest.tokenizer.unwrap().tokenizer_path
+    };
+    assert_eq!(path(&config, &fast), "fast");
+    assert_eq!(path(&by_library, &library), "library: asked for");
+    let [mut written, mut expected] = [&fast, &library].map(|out| bytes(out));
+    for files in [&mut written, &mut expected] {
+        assert!(files.remove("manifest.json").is_some());
+    }
+    assert!(written == expected);
+    // The files are the same, so the stage is done either way.
+    assert_eq!(path(&by_library, &fast), "fast");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use cloze::base::token::SpecialTokens;
 use cloze::batches::{Batch, Position, Realised};
 use cloze::config::train::{OptimizerConfig, ValidationConfig};
 use cloze::config::{Architecture, ModelConfig, RotaryShape, TrainConfig};
-use cloze::training::{Event, Model, Outcome, Run, export, import, train};
+use cloze::training::matrix::Matrix;
+use cloze::training::{Event, Model, Noise, Outcome, Run, export, import, train};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -405,6 +406,67 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
             "parameters": outcome.model.parameters.count(),
         });
         fs::write(folder.join("expected.json"), expected.to_string()).unwrap();
+    }
+}
+
+/// For `tests/python/test_pytorch.py`, which takes the same 200 steps: initial weights,
+/// the gradients of the first batch, all batches, and the loss of each step.
+#[test]
+fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
+    const STEPS: u64 = 200;
+    let special = SpecialTokens {
+        pad: Some(0),
+        ..SpecialTokens::default()
+    };
+    for architecture in Architecture::ALL {
+        let mut config = TrainConfig {
+            steps: STEPS,
+            log_every: 1,
+            ..config(architecture)
+        };
+        config.model.dropout = Some(0.0);
+        config.model.attention_dropout = Some(0.0);
+        config.optimizer.learning_rate = 1e-3;
+        let trial = Trial::new(config);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("pytorch")
+            .join(architecture.name());
+        let model = trial.model();
+        export(&model, &special, &folder.join("start")).unwrap();
+        let mut gradients = model.parameters.map(|_| Matrix::empty());
+        let noise = Noise {
+            seed: 7,
+            step: 0,
+            first_row: 0,
+        };
+        model.backward(&batch(1, 0), noise, &mut gradients).unwrap();
+        let gradients = Model {
+            parameters: gradients,
+            ..model
+        };
+        export(&gradients, &special, &folder.join("gradients")).unwrap();
+
+        trial.train().unwrap();
+        let batches = (0..2 * STEPS).map(|number| {
+            let batch = batch(1, number);
+            serde_json::json!({
+                "input": batch.input,
+                "lengths": batch.lengths,
+                "predicted": batch.predicted,
+                "labels": batch.labels,
+            })
+        });
+        let lines = trial.metrics();
+        let lines = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+        let lines: Vec<serde_json::Value> = lines.collect();
+        let run = serde_json::json!({
+            "rows": ROWS,
+            "length": LENGTH,
+            "config": trial.config,
+            "batches": batches.collect::<Vec<_>>(),
+            "lines": lines,
+        });
+        fs::write(folder.join("run.json"), run.to_string()).unwrap();
     }
 }
 

@@ -87,6 +87,20 @@ impl Boundaries {
         }
     }
 
+    /// Forgets the bits from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len {
+            return;
+        }
+        self.len = len;
+        self.bytes.truncate(len.div_ceil(8));
+        if let Some(last) = self.bytes.last_mut()
+            && !len.is_multiple_of(8)
+        {
+            *last &= (1 << (len % 8)) - 1;
+        }
+    }
+
     /// Forgets all bits, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -192,25 +206,54 @@ impl<'a> BoundarySlice<'a> {
 
     /// Number of set bits.
     pub fn count(&self) -> usize {
-        self.iter().filter(|&bit| bit).count()
+        (0..self.len.div_ceil(64))
+            .map(|index| self.word(index).count_ones() as usize)
+            .sum()
+    }
+
+    /// Places of the set bits, in order, 64 bits looked at together.
+    #[inline]
+    pub fn set_bits(self) -> impl Iterator<Item = usize> + 'a {
+        let mut block = 0;
+        let mut bits = self.word(0);
+        std::iter::from_fn(move || {
+            while bits == 0 {
+                block += 1;
+                if 64 * block >= self.len {
+                    return None;
+                }
+                bits = self.word(block);
+            }
+            let place = 64 * block + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            Some(place)
+        })
     }
 
     /// The runs that set bits open: each begins at a set bit (the first at 0, set
     /// or not) and ends before the next one. Together they cover all positions.
+    #[inline]
     pub fn runs(self) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
+        let mut bits = self.set_bits().skip_while(|&place| place == 0);
         let mut start = 0;
         std::iter::from_fn(move || {
             if start >= self.len {
                 return None;
             }
-            let mut end = start + 1;
-            while end < self.len && !self.get(end) {
-                end += 1;
-            }
+            let end = bits.next().unwrap_or(self.len);
             let run = start..end;
             start = end;
             Some(run)
         })
+    }
+
+    /// Appends the packed bytes to `out`, from bit 0 on; bits beyond the length are zero.
+    pub fn append_to(self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len.div_ceil(8);
+        for index in 0..self.len.div_ceil(64) {
+            out.extend_from_slice(&self.word(index).to_le_bytes());
+        }
+        out.truncate(end);
     }
 }
 
@@ -244,7 +287,15 @@ mod tests {
             joined.extend_filled(1, false);
             let mut expected = bits.clone();
             expected.extend(std::iter::repeat_n(true, cut).chain([false]));
-            prop_assert_eq!(joined, expected.into_iter().collect::<Boundaries>());
+            prop_assert_eq!(&joined, &expected.iter().copied().collect::<Boundaries>());
+            joined.truncate(cut);
+            prop_assert_eq!(&joined, &bits[..cut].iter().copied().collect::<Boundaries>());
+            let set: Vec<usize> = (0..tail.len()).filter(|&i| tail.get(i)).collect();
+            prop_assert_eq!(tail.set_bits().collect::<Vec<_>>(), set);
+            let mut bytes = vec![7];
+            tail.append_to(&mut bytes);
+            prop_assert_eq!(bytes.len(), 1 + tail.len().div_ceil(8));
+            prop_assert_eq!(BoundarySlice::new(&bytes[1..], 0, tail.len()), tail);
             prop_assert_eq!(tail.count(), bits[cut..].iter().filter(|&&b| b).count());
             let runs: Vec<_> = tail.runs().collect();
             let mut at = 0;

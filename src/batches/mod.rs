@@ -11,6 +11,7 @@
 //! * [`masks`]: masked rows put into batches, in each layout.
 //! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
 //!   puts a thread around it.
+//! * [`random`]: rows by number, for loaders with an order of their own.
 //! * [`mod@validation`]: the rows held out, with masks of their own.
 //! * [`mod@unigram`]: the entropy that a validation loss has to beat.
 
@@ -20,6 +21,7 @@ pub mod corpus;
 pub mod cut;
 pub mod masks;
 pub mod order;
+pub mod random;
 pub mod reader;
 pub mod stream;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub mod validation;
 pub use crate::masking::Realised;
 pub use batch::{Batch, Position};
 pub use corpus::{Corpus, Split};
+pub use random::RandomRows;
 pub use reader::{Order, Reader};
 pub use stream::Stream;
 pub use unigram::{Unigram, unigram};

@@ -88,6 +88,7 @@ fn write_for(
             wide: false,
             spans: units,
             batch_tokens: 300,
+            zstd_level: 1,
         };
         let mut writer = DocumentWriter::new(Vec::new(), &name, layout).unwrap();
         for (id, document) in (0..).zip(documents) {

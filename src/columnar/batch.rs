@@ -5,6 +5,7 @@ use crate::base::token::TokenSlice;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ListArray, RecordBatch, UInt64Array};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::DataType;
 
 /// One document as it lies in a record batch.
@@ -37,11 +38,13 @@ impl DocumentBatch {
         let list = |name: &str| {
             batch
                 .column_by_name(name)
-                .map(|c| c.as_list::<i32>().clone())
+                .map(|column| detached(column.as_list::<i32>()))
         };
-        let ids = batch
-            .column_by_name("document_id")
-            .map(|column| column.as_primitive::<UInt64Type>().clone());
+        // As in `detached`.
+        let ids = batch.column_by_name("document_id").map(|column| {
+            let ids = column.as_primitive::<UInt64Type>();
+            UInt64Array::new(ids.values().to_vec().into(), ids.nulls().cloned())
+        });
         let this = Self {
             ids,
             tokens: list("tokens"),
@@ -66,6 +69,17 @@ impl DocumentBatch {
         [&self.tokens, &self.word_start, &self.span_start]
             .into_iter()
             .flatten()
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> usize {
+        let offsets = self.lists().count() * 4 * (self.rows + 1);
+        let values = self.lists().map(|list| match list.values().data_type() {
+            DataType::UInt32 => 4 * list.values().len(),
+            DataType::UInt16 => 2 * list.values().len(),
+            _ => list.values().len().div_ceil(8),
+        });
+        8 * self.rows + offsets + values.sum::<usize>()
     }
 
     /// Number of documents.
@@ -113,6 +127,14 @@ impl DocumentBatch {
     pub fn documents(&self) -> impl Iterator<Item = Document<'_>> {
         (0..self.rows).map(|index| self.document(index))
     }
+}
+
+/// The same list with offsets of its own. Short buffers stand in a message as they are and
+/// are slices of it, all of which would be held as long as they are.
+fn detached(list: &ListArray) -> ListArray {
+    let (item, offsets, values, nulls) = list.clone().into_parts();
+    let offsets = OffsetBuffer::new(offsets.iter().copied().collect());
+    ListArray::new(item, offsets, values, nulls)
 }
 
 fn range(list: &ListArray, index: usize) -> std::ops::Range<usize> {

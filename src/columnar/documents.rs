@@ -330,7 +330,7 @@ mod tests {
             let written = if wide { large } else { narrow };
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("x.arrow");
-            let footer = write(&path, &written, Layout { wide, spans, batch_tokens: 64 });
+            let footer = write(&path, &written, Layout { wide, spans, batch_tokens: 64, zstd_level: 1 });
             let file = DocumentFile::open(FileSource::open(&path).unwrap()).unwrap();
             prop_assert_eq!(file.footer(), &footer);
             prop_assert_eq!(file.is_wide(), wide);
@@ -368,6 +368,7 @@ mod tests {
                 wide: false,
                 spans: true,
                 batch_tokens: 256,
+                zstd_level: 1,
             },
         );
         path
@@ -430,6 +431,7 @@ mod tests {
             wide: false,
             spans: false,
             batch_tokens: 256,
+            zstd_level: 1,
         };
         let mut writer = DocumentWriter::new(Vec::new(), "tokens.arrow", layout).unwrap();
         let word = Boundaries::filled(1, true);

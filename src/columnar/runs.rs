@@ -9,19 +9,16 @@
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use crate::columnar::documents::{Index, index_fits, open_index};
-use crate::columnar::footer::KEY;
+use crate::columnar::message::{Encoder, MessageFile};
 use crate::columnar::schema;
-use crate::columnar::writer::{Tally, written, zstd_options};
 use crate::storage::FileSource;
 use crate::storage::manifest::FORMAT;
 use crate::storage::source::ByteSource;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, UInt32Array, UInt64Array};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::FileDecoder;
-use arrow_ipc::writer::FileWriter;
-use arrow_schema::Schema;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -30,6 +27,9 @@ use std::sync::Arc;
 /// Windows in a record batch. A merge holds one of every run, 450 KB, and decodes two
 /// of every run in vain for each piece of its work.
 pub const BATCH: usize = 1 << 14;
+
+/// Runs are scratch as a rule: written once, read once or twice.
+const ZSTD_LEVEL: i32 = 1;
 
 /// One record batch of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ struct RunFooter {
 
 /// Writes one run.
 pub struct RunWriter<W: Write> {
-    file: FileWriter<Tally<W>>,
-    schema: Arc<Schema>,
+    file: MessageFile<W>,
+    encoder: Encoder,
     place: String,
     words: Vec<Vec<u32>>,
     counts: Vec<u64>,
@@ -70,12 +70,9 @@ impl<W: Write> RunWriter<W> {
     pub fn new(out: W, place: impl Into<String>, length: usize) -> Result<Self> {
         let place = place.into();
         let schema = Arc::new(schema::run(length));
-        let file = zstd_options()
-            .and_then(|options| FileWriter::try_new_with_options(Tally::new(out), &schema, options))
-            .map_err(|error| written(&place, error))?;
         Ok(Self {
-            file,
-            schema,
+            file: MessageFile::new(out, schema.clone(), &place)?,
+            encoder: Encoder::new(schema, ZSTD_LEVEL, &place)?,
             place,
             words: vec![Vec::with_capacity(BATCH); length],
             counts: Vec::with_capacity(BATCH),
@@ -106,18 +103,13 @@ impl<W: Write> RunWriter<W> {
         }
         let counts = std::mem::replace(&mut self.counts, Vec::with_capacity(BATCH));
         columns.push(Arc::new(UInt64Array::from(counts)));
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)
-            .map_err(|error| written(&self.place, error))?;
-        let offset = self.file.get_mut().begin();
-        self.file
-            .write(&batch)
-            .map_err(|error| written(&self.place, error))?;
-        let (end, hash) = self.file.get_mut().end();
+        let message = self.encoder.encode(columns)?;
+        let offset = self.file.append(&message)?;
         self.batches.push(RunBatch {
             offset,
-            length: end - offset,
+            length: message.len(),
             rows: rows as u64,
-            hash,
+            hash: message.hash,
             first,
         });
         Ok(())
@@ -136,12 +128,7 @@ impl<W: Write> RunWriter<W> {
         };
         let json = serde_json::to_string(&footer)
             .map_err(|error| Error::library(format!("writing {}", self.place), error))?;
-        self.file.write_metadata(KEY, json);
-        let tally = self
-            .file
-            .into_inner()
-            .map_err(|error| written(&self.place, error))?;
-        Ok((tally.into_inner(), rows))
+        Ok((self.file.finish(json)?, rows))
     }
 }
 

@@ -118,6 +118,8 @@ pub struct ImportConfig {
     pub file_bytes: ByteSize,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
+    /// Level of zstd, 1 to 19.
+    pub zstd_level: i32,
 }
 
 impl Default for ImportConfig {
@@ -142,6 +144,7 @@ impl Default for ImportConfig {
             max_rejected: tokenize.max_rejected,
             file_bytes: tokenize.file_bytes,
             batch_tokens: tokenize.batch_tokens,
+            zstd_level: tokenize.zstd_level,
         }
     }
 }
@@ -162,6 +165,7 @@ impl ImportConfig {
             sentinels: self.sentinels,
             max_rejected: self.max_rejected,
             batch_tokens: self.batch_tokens,
+            zstd_level: self.zstd_level,
             ..TokenizeConfig::default()
         }
     }

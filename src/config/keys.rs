@@ -33,6 +33,19 @@ pub fn check_batch_tokens(key: &str, tokens: u32) -> Result<()> {
     ))
 }
 
+/// Refuses a level that zstd does not have, or one that takes gigabytes.
+pub fn check_zstd_level(key: &str, level: i32) -> Result<()> {
+    if (1..=19).contains(&level) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        key,
+        level.to_string(),
+        "1 to 19",
+        "see the table in docs/benchmarks.md",
+    ))
+}
+
 /// Reads a configuration from the TOML `text` of `place`, with `overrides` of the
 /// form `table.key=value` on top; a value is TOML, or a bare string.
 pub fn from_toml<T: DeserializeOwned + JsonSchema>(

@@ -29,6 +29,6 @@ pub use preset::Preset;
 pub use rate::Rate;
 pub use rows::{RowLayout, RowsConfig};
 pub use shard::{Overlap, ShardConfig};
-pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig};
-pub use train::TrainConfig;
+pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig, TokenizerPath};
+pub use train::{ShardRead, TrainConfig};
 pub use vocabulary::{QueryConfig, Score, VocabularyConfig};

@@ -27,6 +27,8 @@ pub struct ShardConfig {
     pub shard_tokens: u64,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
+    /// Level of zstd, 1 to 19.
+    pub zstd_level: i32,
 }
 
 impl Default for ShardConfig {
@@ -35,6 +37,7 @@ impl Default for ShardConfig {
             overlap: Overlap::Random,
             shard_tokens: 1 << 26,
             batch_tokens: 1 << 16,
+            zstd_level: 3,
         }
     }
 }
@@ -43,6 +46,7 @@ impl ShardConfig {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
         super::keys::check_batch_tokens("shard.batch_tokens", self.batch_tokens)?;
+        super::keys::check_zstd_level("shard.zstd_level", self.zstd_level)?;
         if self.shard_tokens < u64::from(self.batch_tokens) {
             return Err(Error::usage(
                 "shard.shard_tokens",

@@ -41,6 +41,17 @@ pub enum DocumentRule {
     Paragraph,
 }
 
+/// What turns text into tokens. The tokens are the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerPath {
+    /// The fast path where it knows the tokenizer, the library otherwise.
+    #[default]
+    Auto,
+    /// The tokenizers library, for comparison: 50 to 100 times slower.
+    Library,
+}
+
 /// Raw text to token files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -50,6 +61,9 @@ pub struct TokenizeConfig {
     /// A vocab.txt, a tokenizer.json, or a folder with one of them or with
     /// vocab.json and merges.txt.
     pub tokenizer: PathBuf,
+    /// What turns text into tokens; the tokens are the same.
+    #[serde(skip_serializing_if = "is_auto")]
+    pub tokenizer_path: TokenizerPath,
     /// How the inputs are written.
     pub format: TextFormat,
     /// What one document of plain text is.
@@ -81,8 +95,8 @@ pub struct TokenizeConfig {
     /// that it has this many, for the layout `sentinel`; T5 has 100.
     #[serde(skip_serializing_if = "is_zero")]
     pub sentinels: u32,
-    /// The longest document; a longer one is rejected. The tokenizer needs about 128
-    /// times a document's size while it works on it.
+    /// The longest document; a longer one is rejected. A tokenizer needs up to 12 times a
+    /// document's size while it works on it, and 128 times where the library does.
     pub max_document: ByteSize,
     /// The share of documents that may be rejected before the stage fails, 0 to 1.
     pub max_rejected: f64,
@@ -91,6 +105,8 @@ pub struct TokenizeConfig {
     pub file_bytes: ByteSize,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
+    /// Level of zstd, 1 to 19.
+    pub zstd_level: i32,
 }
 
 /// More than any row has spans.
@@ -101,11 +117,17 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// The path leaves no trace in the files.
+fn is_auto(path: &TokenizerPath) -> bool {
+    *path == TokenizerPath::Auto
+}
+
 impl Default for TokenizeConfig {
     fn default() -> Self {
         Self {
             inputs: Vec::new(),
             tokenizer: PathBuf::new(),
+            tokenizer_path: TokenizerPath::Auto,
             format: TextFormat::Auto,
             document: DocumentRule::File,
             text_field: "text".into(),
@@ -121,6 +143,7 @@ impl Default for TokenizeConfig {
             max_rejected: 0.01,
             file_bytes: ByteSize::mib(64),
             batch_tokens: 1 << 16,
+            zstd_level: 1,
         }
     }
 }
@@ -153,6 +176,7 @@ impl TokenizeConfig {
             ));
         }
         super::keys::check_share("tokenize.max_rejected", self.max_rejected)?;
+        super::keys::check_zstd_level("tokenize.zstd_level", self.zstd_level)?;
         super::keys::check_batch_tokens("tokenize.batch_tokens", self.batch_tokens)
     }
 }

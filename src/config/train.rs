@@ -68,6 +68,24 @@ impl Default for ValidationConfig {
     }
 }
 
+/// How shards are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardRead {
+    /// Mapped into memory: nothing is copied, but a file that another program cuts short
+    /// meanwhile ends the process.
+    #[default]
+    Mmap,
+    /// Read with `pread` into memory of their own: a file cut short is an error. For
+    /// network file systems, and where address space is bounded.
+    Pread,
+}
+
+/// Runs that map their shards are described as they always were.
+fn is_mmap(read: &ShardRead) -> bool {
+    *read == ShardRead::Mmap
+}
+
 /// Shards to a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -85,6 +103,9 @@ pub struct TrainConfig {
     pub keep_checkpoints: u32,
     /// Steps between lines in metrics.jsonl and on the terminal.
     pub log_every: u64,
+    /// How shards are read; the same rows either way.
+    #[serde(skip_serializing_if = "is_mmap")]
+    pub read: ShardRead,
     /// The model.
     pub model: ModelConfig,
     /// How documents become rows.
@@ -106,6 +127,7 @@ impl Default for TrainConfig {
             checkpoint_every: 1000,
             keep_checkpoints: 2,
             log_every: 50,
+            read: ShardRead::default(),
             model: ModelConfig::default(),
             rows: RowsConfig::default(),
             masking: MaskingConfig::default(),

@@ -2,6 +2,7 @@
 //! and results come out in the order of the inputs, whatever the threads do.
 //! The only place that names rayon.
 
+pub mod ahead;
 pub mod allowance;
 pub mod chunks;
 pub mod ordered;
@@ -36,4 +37,24 @@ pub fn map<A: Send, T: Send>(
         .map_err(|error| Error::library("starting threads", error))?
         .install(|| inputs.into_par_iter().map(work).collect());
     results.into_iter().collect()
+}
+
+/// Runs `first` and `second`, side by side where there are `threads` for it. The error of
+/// `first` counts before that of `second`.
+pub fn both<A: Send, B>(
+    threads: usize,
+    first: impl FnOnce() -> Result<A> + Send,
+    second: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    if threads <= 1 {
+        return Ok((first()?, second()?));
+    }
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(first);
+        let second = second();
+        let first = beside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok((first, second?))
+    })
 }

@@ -28,6 +28,10 @@ use std::path::{Path, PathBuf};
 /// Memory of an output file while it is written: one row group.
 const WRITER_MEMORY: u64 = 12 << 20;
 
+/// What is known of pages and row groups until a file is complete: 1.5 % of it, up to
+/// 140 MB of file.
+const FOOTER_MEMORY: u64 = 2 << 20;
+
 /// Memory of a thread for the record batch that it reads.
 const READER_MEMORY: u64 = 4 << 20;
 
@@ -108,7 +112,7 @@ pub fn count(
         config,
         text: source.configuration(),
     };
-    let inputs = source.inputs()?;
+    let inputs = source.inputs(options.threads)?;
     let mut frame = Frame::new(
         ArtefactKind::Counts,
         output,
@@ -171,11 +175,11 @@ impl OpenSource {
         }
     }
 
-    /// What it was made from.
-    pub(super) fn inputs(&self) -> Result<Vec<InputRecord>> {
+    /// What it was made from; files of text are read by `threads` threads.
+    pub(super) fn inputs(&self, threads: usize) -> Result<Vec<InputRecord>> {
         match self {
             Self::Tokens(artefact) => Ok(vec![artefact.as_input()]),
-            Self::Text(text) => text.inputs(),
+            Self::Text(text) => text.inputs(threads),
         }
     }
 
@@ -242,7 +246,9 @@ impl OpenSource {
 /// The memory that is left beside the process and open files.
 /// Under a small bound, less than 4/3 of these, they take what they need in spite of it.
 pub(super) fn beside_files(config: &CountConfig, options: &StageOptions) -> ByteSize {
-    let files = writers(config) + READER_MEMORY * options.threads as u64;
+    let files = writers(config)
+        + FOOTER_MEMORY * u64::from(config.max_length)
+        + READER_MEMORY * options.threads as u64;
     let taken = PROCESS + files;
     ByteSize(options.memory.0 - taken.min(options.memory.0 / 4 * 3))
 }

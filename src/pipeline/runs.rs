@@ -53,7 +53,7 @@ pub fn count_run(
         words: source.words()?,
         text: source.configuration(),
     };
-    let inputs = source.inputs()?;
+    let inputs = source.inputs(options.threads)?;
     let mut frame = Frame::new(ArtefactKind::Runs, output, &configuration, inputs, options)?;
     if let Standing::Done(manifest) = frame.standing(options)? {
         options.progress.note("count", "done before");

@@ -1,16 +1,20 @@
 //! The stage `shard`: documents drawn into shards by seed, with their masking units.
 //!
 //! Two passes: every document is appended to its shard's bucket (in memory up to half
-//! the bound, then compressed on scratch disk), then each bucket is sorted by key,
-//! segmented and written. A part writes shards I mod N and reads all token files.
-//! Moves about 2.2 bytes a token twice, and once more where it spills.
+//! the bound, then compressed on scratch disk), then each bucket is sorted by key and cut
+//! into record batches, which threads segment, compress and hash; putting them one
+//! behind the other is all that is left to do in order. A part writes shards I mod N and
+//! reads all token files. Moves about 2.2 bytes a token twice, and once more where it
+//! spills.
 
 use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::base::token::{TokenId, TokenSlice};
+use crate::base::token::{TokenSlice, is_wide};
 use crate::columnar::writer::Layout;
-use crate::columnar::{Document, DocumentFile, DocumentWriter, Projection};
+use crate::columnar::{
+    BatchBuilder, Document, DocumentFile, DocumentWriter, EncodedBatch, Projection,
+};
 use crate::config::ShardConfig;
 use crate::parallel;
 use crate::pipeline::stage::{Frame, StageOptions};
@@ -22,11 +26,8 @@ use crate::storage::{
     Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, atomic, place,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Documents are segmented in groups of about this many tokens: enough to outweigh a
-/// hand-over between threads, little enough that all threads have some.
-const GROUP_TOKENS: usize = 1 << 16;
 
 /// Bytes of a record before its tokens: key, document id, number of tokens.
 const HEADER: usize = 20;
@@ -90,18 +91,14 @@ pub fn shard(
     }
     let record = artefact.tokenizer()?.clone();
     let tokenizer_file = artefact.folder().join(&record.file);
-    let units = vocabulary
-        .map(|path| {
-            units::open(
-                path,
-                artefact.folder(),
-                &record,
-                config.overlap,
-                options.seed,
-            )
-        })
-        .transpose()?;
-
+    let open_units = || {
+        vocabulary
+            .map(|path| {
+                let folder = artefact.folder();
+                units::open(path, folder, &record, config.overlap, options.seed)
+            })
+            .transpose()
+    };
     let files = artefact
         .copies()
         .map(|copy| DocumentFile::open(FileSource::open(copy?.0)?))
@@ -115,20 +112,21 @@ pub fn shard(
             "raise shard_tokens",
         )
     })?;
-    check_memory(total, shards, options)?;
-    let mut stage = Sharding {
+    let wide = is_wide(record.vocabulary_size as usize);
+    check_memory(total, shards, wide, options)?;
+    let stage = Sharding {
         frame: &mut frame,
         options,
         output,
         shards,
         layout: Layout {
-            wide: crate::base::token::is_wide(record.vocabulary_size as usize),
-            spans: units.is_some(),
+            wide,
+            spans: vocabulary.is_some(),
             batch_tokens: config.batch_tokens,
+            zstd_level: config.zstd_level,
         },
-        units: units.as_ref(),
     };
-    let figures = stage.write(&files)?;
+    let figures = stage.write(&files, open_units)?;
 
     let json = place::read(&tokenizer_file)?;
     atomic::write(output.join(&record.file), &json)?;
@@ -140,7 +138,7 @@ pub fn shard(
     frame.total("documents", documents);
     frame.total("tokens", own_tokens);
     frame.total("words", figures.words);
-    if units.is_some() {
+    if vocabulary.is_some() {
         frame.total("units", figures.units);
         frame.total("covered_tokens", figures.covered);
         frame.total(
@@ -151,9 +149,10 @@ pub fn shard(
     frame.finish()
 }
 
-/// One shard is in memory while it is sorted and written.
-fn check_memory(tokens: u64, shards: u32, options: &StageOptions) -> Result<()> {
-    let shard = ByteSize(tokens * 5 / u64::from(shards));
+/// One shard is in memory while it is sorted and written: ids, bits and what is being
+/// encoded.
+fn check_memory(tokens: u64, shards: u32, wide: bool, options: &StageOptions) -> Result<()> {
+    let shard = ByteSize(tokens * if wide { 5 } else { 3 } / u64::from(shards));
     if shard.0 <= options.memory.0 / 2 {
         return Ok(());
     }
@@ -175,12 +174,15 @@ struct Sharding<'a> {
     output: &'a Path,
     shards: u32,
     layout: Layout,
-    units: Option<&'a Units>,
 }
 
 impl Sharding<'_> {
     /// Writes the shards of this part that are not there yet.
-    fn write(&mut self, files: &[DocumentFile<FileSource>]) -> Result<Figures> {
+    fn write(
+        self,
+        files: &[DocumentFile<FileSource>],
+        open_units: impl FnOnce() -> Result<Option<Units>> + Send,
+    ) -> Result<Figures> {
         let own: Vec<u32> = (0..self.shards)
             .filter(|&shard| self.options.part.has(u64::from(shard)))
             .collect();
@@ -196,9 +198,13 @@ impl Sharding<'_> {
             .collect();
         let scratch = self.options.scratch_beside(self.output);
         let buckets = Buckets::new(&scratch, own.len(), ByteSize(self.options.memory.0 / 2))?;
-        if place.iter().any(Option::is_some) {
-            self.scatter(files, &place, &buckets)?;
-        }
+        // Reading vocabulary and tokenizer is the work of one thread.
+        let (units, ()) = parallel::both(self.options.threads, open_units, || {
+            if place.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            self.scatter(files, &place, &buckets)
+        })?;
         let own_tokens = files.iter().map(|f| f.footer().tokens()).sum();
         let meter = self
             .options
@@ -209,12 +215,10 @@ impl Sharding<'_> {
             self.options.check_stop()?;
             let (record, note) = match earlier[at].take() {
                 Some(found) => found,
-                None => self.write_shard(shard, &buckets, at)?,
+                None => self.write_shard(shard, &buckets, at, units.as_ref())?,
             };
             meter.add(record.tokens.unwrap_or(0));
-            figures.words += note.words;
-            figures.units += note.units;
-            figures.covered += note.covered;
+            figures.add(&note);
             self.frame.file(record);
         }
         self.options.clear_scratch(self.output);
@@ -272,14 +276,15 @@ impl Sharding<'_> {
         parallel::map(self.options.threads, batches, |(file, batch)| {
             self.options.check_stop()?;
             let documents = files[file].batch(batch, projection)?;
-            let mut bytes = Vec::new();
+            let mut records: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
             for document in documents.documents() {
                 let key = shuffle_key(self.options.seed, document.id);
                 if let Some(bucket) = place[shard_of(key, self.shards) as usize] {
-                    bytes.clear();
-                    record(key, &document, &mut bytes)?;
-                    buckets.append(bucket, &bytes)?;
+                    record(key, &document, records.entry(bucket).or_default())?;
                 }
+            }
+            for (bucket, records) in records {
+                buckets.append(bucket, &records)?;
             }
             Ok(())
         })?;
@@ -292,38 +297,24 @@ impl Sharding<'_> {
         shard: u32,
         buckets: &Buckets,
         bucket: usize,
+        units: Option<&Units>,
     ) -> Result<(FileRecord, Figures)> {
-        let bytes = buckets.take(bucket)?;
-        let groups = groups(sorted(&bytes));
+        let pieces = buckets.drain(bucket).collect::<Result<Vec<_>>>()?;
+        let records = sorted(&pieces, self.layout.wide);
         let path = self.path(shard);
         let name = path.display().to_string();
-        let mut writer = DocumentWriter::new(AtomicFile::create(&path)?, name, self.layout)?;
+        let mut writer = DocumentWriter::new(AtomicFile::create(&path)?, &*name, self.layout)?;
         let mut figures = Figures::default();
         parallel::ordered(
             self.options.threads,
-            groups.into_iter().map(Ok),
+            batches(&records, self.layout.batch_tokens).map(Ok),
             || {
-                let mut segmenter = self.units.map(Units::segmenter);
-                move |group: Vec<Record<'_>>| {
-                    group
-                        .into_iter()
-                        .map(|record| record.segment(segmenter.as_mut()))
-                        .collect::<Result<Vec<_>>>()
-                }
+                let mut worker = Worker::new(self.layout, &name, units);
+                move |batch: &[Record<'_>]| worker.encode(batch)
             },
-            |group| {
-                for document in group {
-                    figures.words += document.words.as_slice().count() as u64;
-                    figures.units += document.spans.as_slice().count() as u64;
-                    figures.covered += document.covered;
-                    writer.push(
-                        document.id,
-                        &document.tokens,
-                        document.words.as_slice(),
-                        self.units.map(|_| document.spans.as_slice()),
-                    )?;
-                }
-                Ok(())
+            |(batch, counted)| {
+                figures.add(&counted);
+                writer.append(&batch)
             },
         )?;
         let note = Note {
@@ -344,7 +335,67 @@ impl Sharding<'_> {
     }
 }
 
-/// Appends a document as a record: key, id, number of tokens, ids of 32 bits, bits.
+impl Figures {
+    fn add(&mut self, other: &Figures) {
+        self.words += other.words;
+        self.units += other.units;
+        self.covered += other.covered;
+    }
+}
+
+/// Makes record batches of records.
+struct Worker<'a> {
+    layout: Layout,
+    name: &'a str,
+    segmenter: Option<Segmenter<'a>>,
+    builder: Option<BatchBuilder>,
+    narrow: Vec<u16>,
+    wide: Vec<u32>,
+    spans: Boundaries,
+}
+
+impl<'a> Worker<'a> {
+    fn new(layout: Layout, name: &'a str, units: Option<&'a Units>) -> Self {
+        Self {
+            layout,
+            name,
+            segmenter: units.map(Units::segmenter),
+            builder: None,
+            narrow: Vec::new(),
+            wide: Vec::new(),
+            spans: Boundaries::new(),
+        }
+    }
+
+    /// Segments `records` and encodes them as one record batch.
+    fn encode(&mut self, records: &[Record<'_>]) -> Result<(EncodedBatch, Figures)> {
+        let mut builder = match self.builder.take() {
+            Some(builder) => builder,
+            None => BatchBuilder::new(self.layout, self.name)?,
+        };
+        let mut figures = Figures::default();
+        for record in records {
+            let tokens = record.tokens(self.layout.wide, &mut self.narrow, &mut self.wide);
+            let words = BoundarySlice::new(record.words, 0, tokens.len());
+            figures.words += words.count() as u64;
+            let spans = match &mut self.segmenter {
+                Some(segmenter) => {
+                    figures.covered += segmenter.segment(record.id, tokens, words, &mut self.spans);
+                    figures.units += self.spans.as_slice().count() as u64;
+                    Some(self.spans.as_slice())
+                }
+                None => None,
+            };
+            builder.push(record.id, tokens, words, spans)?;
+        }
+        let batch = builder.encode()?;
+        self.builder = Some(builder);
+        Ok((batch, figures))
+    }
+}
+
+/// Appends a document as a record: key, id, number of tokens, ids as wide as they are in
+/// the file, bits.
 fn record(key: u64, document: &Document<'_>, out: &mut Vec<u8>) -> Result<()> {
     let len = document.tokens.len();
     let words = document
@@ -355,11 +406,22 @@ fn record(key: u64, document: &Document<'_>, out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(&key.to_le_bytes());
     out.extend_from_slice(&document.id.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
-    for at in 0..len {
-        out.extend_from_slice(&document.tokens.get(at).to_le_bytes());
+    let start = out.len();
+    match document.tokens {
+        TokenSlice::Narrow(ids) => {
+            out.resize(start + 2 * len, 0);
+            for (place, id) in out[start..].chunks_exact_mut(2).zip(ids) {
+                place.copy_from_slice(&id.to_le_bytes());
+            }
+        }
+        TokenSlice::Wide(ids) => {
+            out.resize(start + 4 * len, 0);
+            for (place, id) in out[start..].chunks_exact_mut(4).zip(ids) {
+                place.copy_from_slice(&id.to_le_bytes());
+            }
+        }
     }
-    let bits: Boundaries = words.iter().collect();
-    out.extend_from_slice(bits.as_bytes());
+    words.append_to(out);
     Ok(())
 }
 
@@ -368,87 +430,75 @@ fn record(key: u64, document: &Document<'_>, out: &mut Vec<u8>) -> Result<()> {
 struct Record<'a> {
     key: u64,
     id: u64,
+    /// Number of tokens.
+    len: usize,
     tokens: &'a [u8],
     words: &'a [u8],
 }
 
-/// A document on its way into a shard.
-struct Segmented {
-    id: u64,
-    tokens: Vec<TokenId>,
-    words: Boundaries,
-    spans: Boundaries,
-    covered: u64,
-}
-
 impl Record<'_> {
-    fn len(&self) -> usize {
-        self.tokens.len() / 4
-    }
-
-    fn segment(&self, segmenter: Option<&mut Segmenter<'_>>) -> Result<Segmented> {
-        let tokens: Vec<TokenId> = self
-            .tokens
-            .chunks_exact(4)
-            .map(|id| TokenId::from_le_bytes([id[0], id[1], id[2], id[3]]))
-            .collect();
-        let plane = BoundarySlice::new(self.words, 0, tokens.len());
-        let words: Boundaries = plane.iter().collect();
-        let mut spans = Boundaries::new();
-        let covered = match segmenter {
-            Some(segmenter) => {
-                segmenter.segment(self.id, TokenSlice::Wide(&tokens), plane, &mut spans)
-            }
-            None => 0,
-        };
-        Ok(Segmented {
-            id: self.id,
-            tokens,
-            words,
-            spans,
-            covered,
-        })
+    /// Its tokens, by way of a buffer.
+    fn tokens<'b>(
+        &self,
+        is_wide: bool,
+        narrow: &'b mut Vec<u16>,
+        wide: &'b mut Vec<u32>,
+    ) -> TokenSlice<'b> {
+        if is_wide {
+            wide.clear();
+            let ids = self.tokens.chunks_exact(4);
+            wide.extend(ids.map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
+            return TokenSlice::Wide(wide);
+        }
+        narrow.clear();
+        let ids = self.tokens.chunks_exact(2);
+        narrow.extend(ids.map(|id| u16::from_le_bytes([id[0], id[1]])));
+        TokenSlice::Narrow(narrow)
     }
 }
 
 /// The records of a bucket by (key, document id): the order of the shard.
-fn sorted(mut bytes: &[u8]) -> Vec<Record<'_>> {
+fn sorted(pieces: &[Vec<u8>], is_wide: bool) -> Vec<Record<'_>> {
+    let width = if is_wide { 4 } else { 2 };
     let mut records = Vec::new();
-    while let Some((header, rest)) = bytes.split_at_checked(HEADER) {
-        let number = |range: std::ops::Range<usize>| {
-            header[range]
-                .iter()
-                .rev()
-                .fold(0u64, |n, &byte| n << 8 | u64::from(byte))
-        };
-        let count = number(16..20) as usize;
-        let (tokens, rest) = rest.split_at(4 * count);
-        let (words, rest) = rest.split_at(count.div_ceil(8));
-        records.push(Record {
-            key: number(0..8),
-            id: number(8..16),
-            tokens,
-            words,
-        });
-        bytes = rest;
+    for piece in pieces {
+        let mut bytes = &piece[..];
+        while let Some((header, rest)) = bytes.split_at_checked(HEADER) {
+            let number = |range: std::ops::Range<usize>| {
+                header[range]
+                    .iter()
+                    .rev()
+                    .fold(0u64, |n, &byte| n << 8 | u64::from(byte))
+            };
+            let len = number(16..20) as usize;
+            let (tokens, rest) = rest.split_at(width * len);
+            let (words, rest) = rest.split_at(len.div_ceil(8));
+            records.push(Record {
+                key: number(0..8),
+                id: number(8..16),
+                len,
+                tokens,
+                words,
+            });
+            bytes = rest;
+        }
     }
     records.sort_unstable_by_key(|record| (record.key, record.id));
     records
 }
 
-/// Consecutive records in groups of about [`GROUP_TOKENS`].
-fn groups(records: Vec<Record<'_>>) -> Vec<Vec<Record<'_>>> {
-    let mut groups: Vec<Vec<Record<'_>>> = Vec::new();
-    let mut open = GROUP_TOKENS;
-    for record in records {
-        if open >= GROUP_TOKENS {
-            groups.push(Vec::new());
-            open = 0;
+/// Consecutive records as record batches: each is closed once it has `batch_tokens`.
+fn batches<'a>(
+    records: &'a [Record<'a>],
+    batch_tokens: u32,
+) -> impl Iterator<Item = &'a [Record<'a>]> {
+    let mut tokens = 0;
+    records.split_inclusive(move |record| {
+        tokens += record.len;
+        let full = tokens >= batch_tokens as usize;
+        if full {
+            tokens = 0;
         }
-        open += record.len().max(1);
-        if let Some(group) = groups.last_mut() {
-            group.push(record);
-        }
-    }
-    groups
+        full
+    })
 }

@@ -19,7 +19,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::pipeline::tokenize::MEMORY_PER_BYTE;
+use crate::tokenizer::LIBRARY_MEMORY_PER_BYTE;
 use crate::tokenizer::cutter::{KNOWN_BYTES, MOST_KNOWN};
 
 /// Text in a chunk.
@@ -68,7 +68,7 @@ pub(super) struct TextMemory {
 impl TextNeed {
     /// Divides `memory` among up to `threads` threads; refuses too little of it.
     pub(super) fn divide(&self, memory: ByteSize, threads: usize) -> Result<TextMemory> {
-        let longest = self.max_document.0.saturating_mul(MEMORY_PER_BYTE);
+        let longest = self.max_document.0.saturating_mul(LIBRARY_MEMORY_PER_BYTE);
         if self.whole_documents && longest > memory.0 / 2 {
             return Err(Error::usage(
                 "--memory",
@@ -79,7 +79,7 @@ impl TextNeed {
                 format!("at least {}", ByteSize(longest.saturating_mul(2))),
                 format!(
                     "raise --memory, or lower --max-document to {}",
-                    ByteSize(memory.0 / 2 / MEMORY_PER_BYTE)
+                    ByteSize(memory.0 / 2 / LIBRARY_MEMORY_PER_BYTE)
                 ),
             ));
         }

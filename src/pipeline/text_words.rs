@@ -4,15 +4,17 @@
 
 use crate::base::error::{Error, Result};
 use crate::config::{CountConfig, TokenizeConfig, Unit, keys};
-use crate::parallel::Allowance;
+use crate::parallel::{self, Allowance};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::text_memory::{CHUNK, TextMemory, TextNeed};
-use crate::pipeline::tokenize::{MEMORY_PER_BYTE, input_record};
+use crate::pipeline::tokenize::input_record;
 use crate::statistics::{Corpus, Document};
 use crate::storage::InputRecord;
 use crate::text::{self, Chunk, Cursor, Place};
+use crate::tokenizer::LIBRARY_MEMORY_PER_BYTE;
 use crate::tokenizer::{Tokenizer, WordCutter};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -55,19 +57,26 @@ impl TextWords {
             ..config.clone()
         };
         Ok(Self {
-            corpus: text::Corpus::open(&chunks)?,
+            corpus: text::Corpus::open(&chunks).map_err(as_typed)?,
             config: chunks,
             cutter,
         })
     }
 
-    /// The files, by their content.
-    pub(super) fn inputs(&self) -> Result<Vec<InputRecord>> {
-        self.corpus
-            .files()
-            .iter()
-            .map(|path| input_record(path))
-            .collect()
+    /// The files, by their content, read by `threads` threads.
+    pub(super) fn inputs(&self, threads: usize) -> Result<Vec<InputRecord>> {
+        let files = self.corpus.files();
+        let mut records = Vec::with_capacity(files.len());
+        parallel::ordered(
+            threads,
+            files.iter().map(Ok),
+            || |path: &PathBuf| input_record(path),
+            |record| {
+                records.push(record);
+                Ok(())
+            },
+        )?;
+        Ok(records)
     }
 
     /// What of the configuration changes which documents there are.
@@ -104,11 +113,22 @@ impl TextWords {
         TextFiles {
             text: self,
             options,
-            allowance: Allowance::new(memory.at_once / MEMORY_PER_BYTE),
+            allowance: Allowance::new(memory.at_once / LIBRARY_MEMORY_PER_BYTE),
             documents: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             first: Mutex::new(None),
         }
+    }
+}
+
+/// Names the inputs as they are given here.
+fn as_typed(error: Error) -> Error {
+    match error {
+        Error::Usage(mut finding) if finding.place == "tokenize.inputs" => {
+            finding.place = "--input".into();
+            Error::Usage(finding)
+        }
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
-use crate::config::TrainConfig;
+use crate::config::{ShardRead, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::{masks, start};
 use crate::progress::short;
@@ -39,13 +39,17 @@ pub fn train(
 ) -> Result<Manifest> {
     config.check()?;
     place::check_local(output, "checkpoints, which are renamed")?;
-    let set = ShardSet::open(shards)?;
+    let set = ShardSet::open_by(shards, config.read)?;
     let record = set.tokenizer()?.clone();
     for role in [Role::Mask, Role::Sep, Role::Pad] {
         require(&record.special_tokens, role)?;
     }
+    // How shards are read changes nothing: a run goes on either way.
     let configuration = Configuration {
-        train: config,
+        train: &TrainConfig {
+            read: ShardRead::default(),
+            ..config.clone()
+        },
         seed: options.seed,
     };
     let mut inputs = vec![set.artefact().as_input()];

@@ -3,7 +3,8 @@
 
 use crate::base::error::Result;
 use crate::config::Overlap;
-use crate::segment::Units;
+use crate::parallel;
+use crate::segment::{Finder, Units};
 use crate::statistics::MaskingVocabulary;
 use crate::storage::TokenizerRecord;
 use crate::tokenizer::{Tokenizer, WordTexts, read_written};
@@ -18,7 +19,17 @@ pub fn open(
     overlap: Overlap,
     seed: u64,
 ) -> Result<Units> {
-    of(vocabulary, &read_written(folder, record)?, overlap, seed)
+    // Each is the work of one thread.
+    let (tokenizer, (rules, found)) = parallel::both(
+        parallel::threads(0),
+        || read_written(folder, record),
+        || {
+            let vocabulary = MaskingVocabulary::read(vocabulary)?;
+            Ok((vocabulary.provenance.rules, Finder::new(&vocabulary)))
+        },
+    )?;
+    let texts = WordTexts::new(&tokenizer, rules);
+    Ok(Units::of(found, texts, overlap, seed))
 }
 
 /// As [`open`], for a tokenizer at hand.

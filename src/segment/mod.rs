@@ -6,6 +6,7 @@ pub mod hits;
 pub mod overlap;
 pub mod units;
 
+pub use hits::Finder;
 pub use units::{Segmenter, Units};
 
 #[cfg(test)]

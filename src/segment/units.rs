@@ -7,13 +7,12 @@ use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::TokenSlice;
 use crate::config::{Overlap, Unit};
-use crate::segment::hits::{Finder, Hit};
+use crate::segment::hits::{Finder, Hit, Walks};
 use crate::segment::overlap::Resolver;
 use crate::statistics::dictionary::{WordId, WordSet};
 use crate::statistics::vocabulary::MaskingVocabulary;
-use crate::statistics::words::{SKIPPED, WordCodes};
+use crate::statistics::words::{JoinedCodes, SKIPPED, WordCodes};
 use crate::tokenizer::WordTexts;
-use std::ops::Range;
 
 /// A masking vocabulary with the texts of one tokenizer's words; shared between
 /// threads, each of which has a [`Segmenter`].
@@ -36,7 +35,17 @@ impl Units {
         overlap: Overlap,
         seed: u64,
     ) -> Self {
-        let (finder, words) = Finder::new(vocabulary);
+        Self::of(Finder::new(vocabulary), texts, overlap, seed)
+    }
+
+    /// As [`Units::new`], with the finder of the vocabulary and the words that it
+    /// numbers at hand.
+    pub fn of(
+        (finder, words): (Finder, WordSet),
+        texts: WordTexts,
+        overlap: Overlap,
+        seed: u64,
+    ) -> Self {
         Self {
             codes: WordCodes::new(&texts, &words),
             floor: finder.floor(),
@@ -52,8 +61,10 @@ impl Units {
     pub fn segmenter(&self) -> Segmenter<'_> {
         Segmenter {
             units: self,
+            joined: JoinedCodes::new(),
             codes: Vec::new(),
             tokens: Vec::new(),
+            walks: Walks::default(),
             hits: Vec::new(),
             resolver: Resolver::default(),
         }
@@ -63,10 +74,12 @@ impl Units {
 /// Cuts documents into units.
 pub struct Segmenter<'a> {
     units: &'a Units,
+    joined: JoinedCodes,
     /// Words of the document, those left out not among them.
     codes: Vec<WordId>,
-    /// Their tokens.
-    tokens: Vec<Range<usize>>,
+    /// Their tokens, from and to.
+    tokens: Vec<(u32, u32)>,
+    walks: Walks,
     hits: Vec<Hit>,
     resolver: Resolver,
 }
@@ -91,10 +104,11 @@ impl Segmenter<'_> {
             (&units.texts, &units.words),
             tokens,
             word_start,
+            &mut self.joined,
             |code, range| {
                 if code != SKIPPED {
                     self.codes.push(code);
-                    self.tokens.push(range);
+                    self.tokens.push((range.start as u32, range.end as u32));
                 }
             },
         );
@@ -103,9 +117,12 @@ impl Segmenter<'_> {
         let starts_word =
             |token: usize| token == 0 || token == word_start.len() || word_start.get(token);
         let may_be_unit = |start: usize, end: usize| {
-            whole_words || starts_word(places[start].start) && starts_word(places[end - 1].end)
+            whole_words
+                || starts_word(places[start].0 as usize) && starts_word(places[end - 1].1 as usize)
         };
-        units.finder.find(&self.codes, may_be_unit, &mut self.hits);
+        units
+            .finder
+            .find(&self.codes, may_be_unit, &mut self.walks, &mut self.hits);
         self.resolver
             .resolve(&mut self.hits, units.overlap, units.floor, || {
                 let key = Key {
@@ -122,10 +139,11 @@ impl Segmenter<'_> {
         }
         let mut covered = 0;
         for hit in &self.hits {
-            let unit = self.tokens[hit.start as usize].start..self.tokens[hit.end as usize - 1].end;
-            covered += unit.len() as u64;
-            for token in unit.start + 1..unit.end {
-                span_start.set(token, false);
+            let start = self.tokens[hit.start as usize].0;
+            let end = self.tokens[hit.end as usize - 1].1;
+            covered += u64::from(end - start);
+            for token in start + 1..end {
+                span_start.set(token as usize, false);
             }
         }
         covered

@@ -1,11 +1,13 @@
-//! A set of shards, opened as one list of record batches. Opening maps every shard
-//! and reads its footer; it touches no text.
+//! A set of shards, opened as one list of record batches. Opening maps every shard (or
+//! opens it for `pread`) and reads its footer; it touches no text. A record batch is
+//! reached in O(1), a document in the logarithm of the number of record batches.
 
 use crate::base::error::{Error, Result};
 use crate::base::token::{SpecialTokens, is_wide};
 use crate::columnar::{DocumentBatch, DocumentFile, Projection};
+use crate::config::ShardRead;
 use crate::shard::map::MappedSource;
-use crate::storage::{Artefact, ArtefactKind, TokenizerRecord};
+use crate::storage::{Artefact, ArtefactKind, ByteSource, FileSource, TokenizerRecord};
 use std::path::Path;
 
 /// Where one record batch of the set lies, and how much is in it.
@@ -24,8 +26,10 @@ pub struct BatchPlace {
 /// All shards of one folder.
 pub struct ShardSet {
     artefact: Artefact,
-    shards: Vec<DocumentFile<MappedSource>>,
+    shards: Vec<DocumentFile<Box<dyn ByteSource>>>,
     batches: Vec<BatchPlace>,
+    /// The first document of each record batch.
+    firsts: Vec<u64>,
 }
 
 impl ShardSet {
@@ -33,6 +37,11 @@ impl ShardSet {
     /// without units). Refuses a file that is missing or not as long as its manifest
     /// says, ids too wide for the file, and shards of which only some have units.
     pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_by(folder, ShardRead::Mmap)
+    }
+
+    /// As [`ShardSet::open`], read in this way.
+    pub fn open_by(folder: &Path, read: ShardRead) -> Result<Self> {
         let artefact = Artefact::open_any(folder)?;
         if !matches!(artefact.kind(), ArtefactKind::Shards | ArtefactKind::Tokens) {
             return Err(Error::mismatch(
@@ -47,8 +56,11 @@ impl ShardSet {
         let mut batches = Vec::new();
         for copy in artefact.copies() {
             let (path, record) = copy?;
-            let source = MappedSource::open(&path)?;
-            let found = crate::storage::ByteSource::len(&source);
+            let source: Box<dyn ByteSource> = match read {
+                ShardRead::Mmap => Box::new(MappedSource::open(&path)?),
+                ShardRead::Pread => Box::new(FileSource::open(&path)?),
+            };
+            let found = source.len();
             if found != record.bytes {
                 return Err(Error::corrupt(
                     path.display().to_string(),
@@ -90,9 +102,15 @@ impl ShardSet {
                 "write the shards again into an empty folder",
             ));
         }
+        let mut next = 0;
+        let firsts = batches.iter().map(|batch| {
+            next += batch.documents;
+            next - batch.documents
+        });
         Ok(Self {
             artefact,
             shards,
+            firsts: firsts.collect(),
             batches,
         })
     }
@@ -130,6 +148,17 @@ impl ShardSet {
     /// Documents in the set.
     pub fn documents(&self) -> u64 {
         self.batches.iter().map(|batch| batch.documents).sum()
+    }
+
+    /// Where document `number` of the set is: its record batch, and its place there.
+    /// `None` behind the last one.
+    pub fn find(&self, number: u64) -> Option<(usize, usize)> {
+        let batch = self
+            .firsts
+            .partition_point(|&first| first <= number)
+            .checked_sub(1)?;
+        let place = number - self.firsts[batch];
+        (place < self.batches[batch].documents).then_some((batch, place as usize))
     }
 
     /// Decodes record batch `index` of [`batches`](Self::batches).

@@ -1,8 +1,8 @@
 //! Exact n-gram counts of a corpus of any size in bounded memory (spec 8, 1 and 2):
 //! the two passes, with threads around them.
 //!
-//! Cost: 67 ns a word and core for lengths 1 to 5 of 87 million words from token files,
-//! 98 ns where most of it spills (docs/benchmarks.md). Scratch takes up to 11 bytes a
+//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 82 ns
+//! where most of it spills, 86 ns a word of raw text (docs/benchmarks.md). Scratch takes up to 11 bytes a
 //! word before compression (80 000 words), and none while the windows fit in half of
 //! the memory.
 
@@ -221,7 +221,7 @@ impl<'a> Counting<'a> {
         let words = &counts.dictionary.words;
         // What the dictionary takes is not there any more: its own memory, its codes by
         // token, and what the plan knows of each word.
-        let taken = words.memory() + 18 * words.len() + 4 * self.source.vocabulary_size();
+        let taken = words.memory() + 20 * words.len() + 16 * self.source.vocabulary_size();
         let memory = ByteSize(self.memory.0.saturating_sub(taken as u64));
         let plan = Plan::new(
             &counts.dictionary.counts,
@@ -265,27 +265,27 @@ impl<'a> Counting<'a> {
             .meter(STAGE, "windows", Some(counts.totals.windows[0]));
         parallel::ordered(
             self.threads,
-            stream.pieces(&alone, words),
+            stream.pieces(&alone, words, plan),
             || {
                 |codes: Codes| {
-                    let (mut scatter, mut ids) = scatters.take().unwrap_or_else(|| {
+                    let (mut scatter, mut run) = scatters.take().unwrap_or_else(|| {
                         let scatter = Scatter::new(shape, plan, buckets);
                         (scatter, Vec::with_capacity(RUN))
                     });
                     let mut emitted = 0;
-                    codes.each(|id| {
-                        ids.push(id);
-                        if id == BARRIER && ids.len() >= RUN {
-                            emitted += ids.len() as u64;
-                            scatter.document::<W>(&ids)?;
-                            ids.clear();
+                    codes.each(|word| {
+                        run.push(word);
+                        if word.id == BARRIER && run.len() >= RUN {
+                            emitted += run.len() as u64;
+                            scatter.document::<W>(&run)?;
+                            run.clear();
                         }
                         Ok(())
                     })?;
-                    emitted += ids.len() as u64;
-                    scatter.document::<W>(&ids)?;
-                    ids.clear();
-                    scatters.put((scatter, ids));
+                    emitted += run.len() as u64;
+                    scatter.document::<W>(&run)?;
+                    run.clear();
+                    scatters.put((scatter, run));
                     Ok(emitted)
                 }
             },
@@ -316,7 +316,7 @@ impl<'a> Counting<'a> {
         self.gather(
             &plan,
             &buckets,
-            shape,
+            (shape, min_count),
             |windows: Vec<W>| count_sorted(&windows, shape, min_count),
             |bucket, rows: Option<Rows>| {
                 output.reach(bucket / plan.buckets_per_range)?;
@@ -355,7 +355,7 @@ impl<'a> Counting<'a> {
         self.gather(
             &plan,
             &buckets,
-            shape,
+            (shape, 1),
             |windows: Vec<W>| Ok(windows),
             |bucket, windows: Option<Vec<W>>| {
                 if let Some(windows) = windows {
@@ -382,12 +382,13 @@ impl<'a> Counting<'a> {
 
     /// Runs the sorted windows of every bucket through `work` on all threads, and hands
     /// what comes of it to `each` in order; `None` stands for a bucket that is too
-    /// large to be sorted in memory.
+    /// large to be sorted in memory. Windows that occur with their first two words less
+    /// than `rare` times may be left out.
     fn gather<W: Window, T: Send>(
         &self,
         plan: &Plan,
         buckets: &Buckets,
-        shape: Shape,
+        (shape, rare): (Shape, u64),
         work: impl Fn(Vec<W>) -> Result<T> + Sync,
         mut each: impl FnMut(usize, Option<T>) -> Result<()>,
     ) -> Result<()> {
@@ -403,7 +404,7 @@ impl<'a> Counting<'a> {
                     if windows > plan.most_windows {
                         return Ok((bucket, None));
                     }
-                    let sorted = sorted_bucket::<W>(buckets, bucket, shape)?;
+                    let sorted = sorted_bucket::<W>(buckets, bucket, shape, rare)?;
                     work(sorted).map(|done| (bucket, Some(done)))
                 }
             },

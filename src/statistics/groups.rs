@@ -3,7 +3,7 @@
 //! bucket that fits in memory is sorted there; a larger one is sorted in runs, which
 //! go back to scratch and are merged.
 //!
-//! Cost: one sort of 16 bytes a window, most of what counting takes, and one scan.
+//! Cost: one [`sort`](mod@crate::statistics::sort) of 16 bytes a window, and one scan.
 
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
@@ -23,8 +23,10 @@ pub struct Groups<W> {
     shape: Shape,
     min_count: u64,
     last: Option<W>,
-    /// By length less one: windows that begin as `last` does.
-    counts: [u64; MAX_LENGTH],
+    /// Windows so far.
+    seen: u64,
+    /// By length less one: how many were seen before those that begin as `last` does.
+    starts: [u64; MAX_LENGTH],
 }
 
 impl<W: Window> Groups<W> {
@@ -34,7 +36,8 @@ impl<W: Window> Groups<W> {
             shape,
             min_count,
             last: None,
-            counts: [0; MAX_LENGTH],
+            seen: 0,
+            starts: [0; MAX_LENGTH],
         }
     }
 
@@ -54,32 +57,49 @@ impl<W: Window> Groups<W> {
         };
         if common < self.shape.length {
             self.close(common, each)?;
+            for (place, start) in self.starts.iter_mut().enumerate() {
+                if place >= common {
+                    *start = self.seen;
+                }
+            }
             self.last = Some(window);
         }
-        for sum in &mut self.counts[..self.shape.length] {
-            *sum += count;
-        }
+        self.seen += count;
         Ok(())
     }
 
     /// Hands over what the last windows began.
-    pub fn finish(mut self, each: &mut impl FnMut(&[WordId], u64) -> Result<()>) -> Result<()> {
+    pub fn finish(self, each: &mut impl FnMut(&[WordId], u64) -> Result<()>) -> Result<()> {
         self.close(0, each)
     }
 
-    /// Ends all groups of more than `common` words.
+    /// By length less one: windows that begin as the last one does.
+    fn counts(&self) -> [u64; MAX_LENGTH] {
+        self.starts.map(|start| self.seen - start)
+    }
+
+    /// Hands over all groups of more than `common` words, and of two or more.
+    #[inline]
     fn close(
-        &mut self,
+        &self,
         common: usize,
         each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
     ) -> Result<()> {
-        let Some(last) = self.last else { return Ok(()) };
-        let open = &mut self.counts[common..self.shape.length];
-        // Most groups are rare, and end without a look at their words.
-        if open.iter().all(|&count| count < self.min_count) {
-            open.fill(0);
+        // The shortest of them has most windows. Most groups are rare.
+        let shortest = common.clamp(1, MAX_LENGTH - 1);
+        if self.seen - self.starts[shortest] < self.min_count {
             return Ok(());
         }
+        self.hand_over(shortest, each)
+    }
+
+    fn hand_over(
+        &self,
+        shortest: usize,
+        each: &mut impl FnMut(&[WordId], u64) -> Result<()>,
+    ) -> Result<()> {
+        let Some(last) = self.last else { return Ok(()) };
+        let counts = self.counts();
         let mut words = [0; MAX_LENGTH];
         for place in 0..self.shape.length {
             // A window that ends here counts for no longer n-gram.
@@ -87,12 +107,10 @@ impl<W: Window> Groups<W> {
                 break;
             };
             words[place] = word;
-            let length = place + 1;
-            if length > common && length > 1 && self.counts[place] >= self.min_count {
-                each(&words[..length], self.counts[place])?;
+            if place >= shortest && counts[place] >= self.min_count {
+                each(&words[..=place], counts[place])?;
             }
         }
-        self.counts[common..].fill(0);
         Ok(())
     }
 }
@@ -174,15 +192,17 @@ impl<W: Window> PieceGroups<W> {
             None => *first = Some(window),
             Some(last) => {
                 let common = last.common(window, groups.shape);
-                let open = groups.counts.iter_mut().zip(left).skip(common);
-                for (count, left) in open.filter(|(_, left)| left.is_none()) {
-                    // Taken out of the count, it is below any threshold.
-                    *left = Some(std::mem::take(count));
+                for (left, &start) in left.iter_mut().zip(&groups.starts).skip(common) {
+                    left.get_or_insert(groups.seen - start);
                 }
             }
         }
+        let seen = groups.seen;
         groups.push(window, count, &mut |words, count| {
-            rows.push(words, count);
+            // What began with the first window is at the edge.
+            if count < seen {
+                rows.push(words, count);
+            }
             Ok(())
         })
     }
@@ -192,7 +212,7 @@ impl<W: Window> PieceGroups<W> {
         Some(Piece {
             edges: (self.first?, self.groups.last?),
             left: self.left,
-            right: self.groups.counts,
+            right: self.groups.counts(),
             rows: self.rows,
         })
     }
@@ -284,15 +304,20 @@ impl<W: Window> Seam<W> {
     }
 }
 
-/// The windows of `bucket`, sorted; they must fit in memory unpacked.
-pub fn sorted_bucket<W: Window>(buckets: &Buckets, bucket: usize, shape: Shape) -> Result<Vec<W>> {
+/// The windows of `bucket`, sorted; they must fit in memory unpacked, twice. Those that
+/// occur with their first two words less than `rare` times may be left out.
+pub fn sorted_bucket<W: Window>(
+    buckets: &Buckets,
+    bucket: usize,
+    shape: Shape,
+    rare: u64,
+) -> Result<Vec<W>> {
     let mut windows: Vec<W> =
         Vec::with_capacity((buckets.len(bucket) / shape.width as u64) as usize);
     for piece in buckets.drain(bucket) {
         windows.extend(unpack::<W>(&piece?, shape));
     }
-    windows.sort_unstable();
-    Ok(windows)
+    Ok(W::sorted(windows, shape, rare))
 }
 
 /// Counts the n-grams of sorted windows.

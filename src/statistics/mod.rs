@@ -17,8 +17,10 @@ pub mod join;
 pub mod plan;
 pub mod ranking;
 pub mod scores;
+pub mod sort;
 pub mod stream;
 pub mod tally;
+pub mod texts;
 pub mod trie;
 pub mod vocabulary;
 pub mod windows;
@@ -28,7 +30,7 @@ pub use count::{Corpus, CountSink, Counting, Counts, RunSink};
 pub use dictionary::{Dictionary, WordId, WordSet};
 pub use join::{Join, Run};
 pub use vocabulary::{MaskingVocabulary, Provenance};
-pub use words::{Document, WordCodes, WordSource};
+pub use words::{Document, JoinedCodes, WordCodes, WordSource};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use crate::base::size::ByteSize;
 use crate::statistics::dictionary::WordId;
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::windows::Shape;
+use crate::statistics::words::BARRIER;
 use std::ops::Range;
 
 /// Words (T_1) a key range has about: one range up to 67 million words. At most four
@@ -60,6 +61,36 @@ pub fn range_words(counts: &[u64], ranges: u32) -> Vec<Range<WordId>> {
 const SLOTS: u64 = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 10;
 
+/// A word, and where windows go that it begins or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The word, or [`BARRIER`].
+    pub id: WordId,
+    /// Its first bucket, and how many it has. Frequent words have several, by second
+    /// word.
+    base: u32,
+    own: u16,
+    /// As a second word.
+    slot: u16,
+}
+
+/// What no window crosses.
+pub const NOWHERE: Placed = Placed {
+    id: BARRIER,
+    base: 0,
+    own: 0,
+    slot: 0,
+};
+
+impl Placed {
+    /// The bucket of windows that begin with this word and `second`. Ascends with them.
+    #[inline]
+    pub fn bucket(self, second: Self) -> usize {
+        let inside = (u32::from(second.slot) * u32::from(self.own)) >> SLOT_BITS;
+        (self.base + inside) as usize
+    }
+}
+
 /// The buckets of a count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -67,11 +98,8 @@ pub struct Plan {
     pub ranges: Vec<Range<WordId>>,
     /// Buckets in each range.
     pub buckets_per_range: usize,
-    /// By first word: its first bucket, and how many it has. Frequent words have
-    /// several, by second word.
-    first: Vec<(u32, u32)>,
-    /// By second word: its slot.
-    slot: Vec<u16>,
+    /// By word.
+    placed: Vec<Placed>,
     /// A bucket of more windows is counted in sorted runs.
     pub most_windows: u64,
     /// Memory for windows before they spill.
@@ -106,18 +134,22 @@ impl Plan {
             .clamp(FEWEST_BUCKETS, MOST_BUCKETS);
         let per_range = wanted.div_ceil(ranges.into());
         let buckets = u64::from(ranges) * per_range;
-        let mut first = Vec::with_capacity(counts.len());
-        let mut slot = Vec::with_capacity(counts.len());
+        let mut placed = Vec::with_capacity(counts.len());
         let mut before = 0;
         let mut largest = 0;
-        for &count in counts {
+        for (id, &count) in (0..).zip(counts) {
             let base = piece(before, windows, buckets);
-            slot.push(piece(before, windows, SLOTS) as u16);
+            let slot = piece(before, windows, SLOTS) as u16;
             before += count;
             // Up to where the next word begins, but in the same range.
             let end = piece(before, windows, buckets).min((base / per_range + 1) * per_range);
             let own = end.saturating_sub(base).clamp(1, SLOTS);
-            first.push((base as u32, own as u32));
+            placed.push(Placed {
+                id,
+                base: base as u32,
+                own: own as u16,
+                slot,
+            });
             largest = largest.max(count.div_ceil(own));
         }
         let again = if largest > most_windows { largest } else { 0 };
@@ -126,8 +158,7 @@ impl Plan {
         Self {
             ranges: range_words(counts, ranges),
             buckets_per_range: per_range as usize,
-            first,
-            slot,
+            placed,
             most_windows,
             bucket_memory: ByteSize(memory.0 / 2),
             piece: piece_bytes.clamp(width, MOST_PIECE) as usize,
@@ -141,12 +172,10 @@ impl Plan {
         self.ranges.len() * self.buckets_per_range
     }
 
-    /// The bucket of windows that begin with these two words. Ascends with them.
+    /// Where word `id` goes; [`BARRIER`] goes nowhere.
     #[inline]
-    pub fn bucket(&self, word: WordId, second: WordId) -> usize {
-        let (base, own) = self.first[word as usize];
-        let inside = (u32::from(self.slot[second as usize]) * own) >> SLOT_BITS;
-        (base + inside) as usize
+    pub fn place(&self, id: WordId) -> Placed {
+        self.placed.get(id as usize).copied().unwrap_or(NOWHERE)
     }
 }
 
@@ -189,7 +218,7 @@ mod tests {
             let mut last = 0;
             for word in 0..counts.len() as WordId {
                 for second in 0..counts.len() as WordId {
-                    let bucket = plan.bucket(word, second);
+                    let bucket = plan.place(word).bucket(plan.place(second));
                     prop_assert!(bucket >= last && bucket < plan.buckets());
                     prop_assert!(plan.ranges[bucket / plan.buckets_per_range].contains(&word));
                     last = bucket;

@@ -11,7 +11,7 @@ use crate::base::error::Result;
 use crate::base::size::ByteSize;
 use crate::base::token::TokenId;
 use crate::statistics::dictionary::{WordId, WordSet};
-use crate::statistics::words::BARRIER;
+use crate::statistics::plan::{NOWHERE, Placed, Plan};
 use crate::storage::Buckets;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,8 +69,13 @@ impl WordStream {
     }
 
     /// Takes everything, documents whole: codes, and what they mean, given the ids of
-    /// words that are tokens alone, and all words.
-    pub fn pieces<'a>(&'a self, alone: &'a [WordId], words: &'a WordSet) -> Pieces<'a> {
+    /// words that are tokens alone, all words, and where each goes.
+    pub fn pieces<'a>(
+        &'a self,
+        alone: &'a [WordId],
+        words: &'a WordSet,
+        plan: &'a Plan,
+    ) -> Pieces<'a> {
         let lanes: Vec<Lane<'a>> = self
             .lanes()
             .iter()
@@ -87,6 +92,7 @@ impl WordStream {
             lane: None,
             alone,
             words,
+            plan,
         }
     }
 }
@@ -176,32 +182,35 @@ impl StreamWriter<'_> {
     }
 }
 
-/// Walks over a stream. Memory: 4 bytes a token and a word of the table at hand.
+/// Walks over a stream. Memory: 12 bytes a token and a word of the table at hand.
 pub struct Pieces<'a> {
     lanes: std::vec::IntoIter<Lane<'a>>,
     lane: Option<Lane<'a>>,
     alone: &'a [WordId],
     words: &'a WordSet,
+    plan: &'a Plan,
 }
 
 struct Lane<'a> {
     generations: std::vec::IntoIter<Generation>,
-    /// The generation at hand: bytes of codes that are left, and ids by code.
-    open: Option<(u64, Arc<Vec<WordId>>)>,
+    /// The generation at hand: bytes of codes that are left, and words by code.
+    open: Option<(u64, Arc<Vec<Placed>>)>,
     codes: Bytes<'a>,
     texts: Bytes<'a>,
 }
 
-/// Codes of whole documents, and the ids that they stand for.
+/// Codes of whole documents, and the words that they stand for. Words by code, which
+/// is by first occurrence, and where they go beside them: so those that are met often
+/// lie in few cache lines.
 pub struct Codes {
     bytes: Vec<u8>,
-    ids: Arc<Vec<WordId>>,
+    words: Arc<Vec<Placed>>,
 }
 
 impl Codes {
-    /// Hands all words to `each` in order, by id or as [`BARRIER`].
+    /// Hands all words to `each` in order, or [`NOWHERE`] for a barrier.
     #[inline]
-    pub fn each(&self, mut each: impl FnMut(WordId) -> Result<()>) -> Result<()> {
+    pub fn each(&self, mut each: impl FnMut(Placed) -> Result<()>) -> Result<()> {
         let (codes, _) = self.bytes.as_chunks::<2>();
         let mut codes = codes.iter().map(|&code| u16::from_le_bytes(code));
         while let Some(code) = codes.next() {
@@ -211,7 +220,7 @@ impl Codes {
             } else {
                 u32::from(code)
             };
-            each(self.ids.get(place as usize).copied().unwrap_or(BARRIER))?;
+            each(self.words.get(place as usize).copied().unwrap_or(NOWHERE))?;
         }
         Ok(())
     }
@@ -228,16 +237,16 @@ impl Iterator for Pieces<'_> {
             };
             match &mut lane.open {
                 Some((0, _)) => lane.open = None,
-                Some((left, ids)) => {
-                    let ids = ids.clone();
+                Some((left, words)) => {
+                    let words = words.clone();
                     let bytes = lane.codes.next(left)?;
-                    return Some(bytes.map(|bytes| Codes { bytes, ids }));
+                    return Some(bytes.map(|bytes| Codes { bytes, words }));
                 }
                 None => match lane.generations.next() {
                     None => self.lane = None,
                     Some(Generation { codes, texts }) => {
-                        match ids_of(texts, &mut lane.texts, self.alone, self.words) {
-                            Ok(ids) => lane.open = Some((codes, Arc::new(ids))),
+                        match words_of(texts, &mut lane.texts, self.alone, self.words, self.plan) {
+                            Ok(words) => lane.open = Some((codes, Arc::new(words))),
                             Err(error) => return Some(Err(error)),
                         }
                     }
@@ -247,16 +256,17 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Ids by code: no word, the tokens alone, the texts of a table.
-fn ids_of(
+/// Words by code: no word, the tokens alone, the texts of a table.
+fn words_of(
     mut left: u64,
     texts: &mut Bytes<'_>,
     alone: &[WordId],
     words: &WordSet,
-) -> Result<Vec<WordId>> {
-    let mut ids = Vec::with_capacity(alone.len() + 1);
-    ids.push(BARRIER);
-    ids.extend_from_slice(alone);
+    plan: &Plan,
+) -> Result<Vec<Placed>> {
+    let mut placed = Vec::with_capacity(alone.len() + 1);
+    placed.push(NOWHERE);
+    placed.extend(alone.iter().map(|&id| plan.place(id)));
     while let Some(piece) = texts.next(&mut left) {
         let piece = piece?;
         let mut rest = &piece[..];
@@ -265,11 +275,11 @@ fn ids_of(
             let found = std::str::from_utf8(text)
                 .ok()
                 .and_then(|text| words.find(text));
-            ids.push(found.unwrap_or(BARRIER));
+            placed.push(found.map_or(NOWHERE, |id| plan.place(id)));
             rest = after;
         }
     }
-    Ok(ids)
+    Ok(placed)
 }
 
 /// The bytes of a bucket, cut where a generation ends.
@@ -310,6 +320,8 @@ impl<'a> Bytes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::windows::Shape;
+    use crate::statistics::words::BARRIER;
 
     #[test]
     fn words_come_back_as_they_are_known_later() {
@@ -344,11 +356,12 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        for codes in stream.pieces(&alone, &words) {
+        let plan = Plan::new(&[1; 3], 1, Shape::new(5, 3), 1, ByteSize(1000), 1);
+        for codes in stream.pieces(&alone, &words, &plan) {
             codes
                 .unwrap()
-                .each(|id| {
-                    found.push(id);
+                .each(|word| {
+                    found.push(word.id);
                     Ok(())
                 })
                 .unwrap();

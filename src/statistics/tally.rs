@@ -3,15 +3,18 @@
 //! share of memory goes to scratch buckets by hash, where the tables of all threads
 //! and times meet. What is kept in the end must fit in memory.
 
+use crate::base::boundaries::BoundarySlice;
 use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
-use crate::base::token::TokenId;
-use crate::config::Unit;
+use crate::base::token::{TokenId, TokenSlice};
+use crate::config::{Punctuation, Unit};
 use crate::parallel;
-use crate::statistics::dictionary::{Dictionary, MAX_WORDS, TextCounts, WordSet, hash};
+use crate::statistics::dictionary::{Dictionary, MAX_WORDS, WordSet, hash};
 use crate::statistics::stream::{StreamWriter, WordStream};
+use crate::statistics::texts::{Batch, TextCounts};
 use crate::statistics::words::{Counted, Document, WordSource, counted};
 use crate::storage::Buckets;
+use crate::tokenizer::{CutWord, WordCutter, WordTexts};
 
 /// The longest n-gram that is ever counted.
 pub const MAX_LENGTH: usize = 5;
@@ -51,11 +54,22 @@ impl Totals {
     }
 }
 
+/// What a token is alone, the rules applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Skipped,
+    Barrier,
+}
+
 /// Counts words for one thread.
 pub struct WordTally<'a> {
     source: WordSource<'a>,
     stream: StreamWriter<'a>,
     table: TextCounts,
+    batch: Batch,
+    /// By token id: what it is alone.
+    kinds: Vec<Kind>,
     /// By token id: how often it was a word alone.
     alone: Vec<u64>,
     totals: Totals,
@@ -65,11 +79,19 @@ pub struct WordTally<'a> {
 impl<'a> WordTally<'a> {
     /// Nothing counted yet; spills beyond `share` bytes, and hands words to `stream`.
     pub fn new(source: WordSource<'a>, stream: &'a WordStream, share: usize) -> Self {
+        let tokens = source.vocabulary_size();
+        let kind = |id| match counted(source.of_token(id), source.rules().punctuation) {
+            Counted::Word(_) => Kind::Word,
+            Counted::Skipped => Kind::Skipped,
+            Counted::Barrier => Kind::Barrier,
+        };
         Self {
+            kinds: (0..tokens as TokenId).map(kind).collect(),
             source,
-            stream: stream.writer(source.vocabulary_size()),
+            stream: stream.writer(tokens),
             table: TextCounts::default(),
-            alone: vec![0; source.vocabulary_size()],
+            batch: Batch::default(),
+            alone: vec![0; tokens],
             totals: Totals::default(),
             share,
         }
@@ -77,44 +99,136 @@ impl<'a> WordTally<'a> {
 
     /// Counts one document.
     pub fn document(&mut self, document: Document<'_>, spill: &Buckets) -> Result<()> {
-        let Self {
-            source,
-            table,
-            alone: by_token,
-            totals,
-            stream,
-            ..
-        } = self;
-        let mut run = 0;
-        source.each(document, |alone, word| match word {
-            Counted::Word(text) => {
-                run += 1;
-                let token = alone.filter(|&id| (id as usize) < by_token.len());
-                match token {
-                    Some(id) => {
-                        by_token[id as usize] += 1;
-                        stream.alone(id);
-                    }
-                    None => stream.other(table.add(text.as_bytes(), 1)),
-                }
+        let run = match (self.source, document) {
+            (WordSource::Tokens(texts), Document::Tokens(tokens, word_start)) => {
+                self.tokens(texts, tokens, word_start)
             }
-            Counted::Skipped => {}
-            Counted::Barrier => {
-                totals.add_run(run);
-                run = 0;
-                stream.barrier();
+            (WordSource::Text(cutter, rules), Document::Text(text)) => {
+                self.text(cutter, rules.punctuation, text)?
             }
-        })?;
+            _ => {
+                return Err(Error::library(
+                    "counting words",
+                    "a document that is not what its words are made of",
+                ));
+            }
+        };
         self.stream.end_document()?;
         self.totals.add_run(run);
         self.totals.documents += 1;
-        if let Document::Tokens(tokens, _) = document {
-            self.totals.tokens += tokens.len() as u64;
-        }
         if self.table.memory() > self.share {
             self.spill(spill)?;
         }
         Ok(())
+    }
+
+    /// Counts tokens; returns the words behind the last barrier.
+    fn tokens(
+        &mut self,
+        texts: &WordTexts,
+        tokens: TokenSlice<'_>,
+        word_start: BoundarySlice<'_>,
+    ) -> u64 {
+        self.totals.tokens += tokens.len() as u64;
+        if texts.rules().unit == Unit::Token {
+            return match tokens {
+                TokenSlice::Narrow(tokens) => self.alone(tokens.iter().map(|&id| id.into())),
+                TokenSlice::Wide(tokens) => self.alone(tokens.iter().copied()),
+            };
+        }
+        let punctuation = texts.rules().punctuation;
+        let mut run = 0;
+        let mut words = texts.words(tokens, word_start);
+        while let Some(word) = words.next_word() {
+            match counted(word.kind, punctuation) {
+                Counted::Word(text) => {
+                    run += 1;
+                    let alone = (word.tokens.len() == 1).then(|| tokens.get(word.tokens.start));
+                    match alone.and_then(|id| Some((id, self.alone.get_mut(id as usize)?))) {
+                        Some((id, count)) => {
+                            *count += 1;
+                            self.stream.alone(id);
+                        }
+                        None => self.stream.other(self.table.add(text.as_bytes(), 1)),
+                    }
+                }
+                Counted::Skipped => {}
+                Counted::Barrier => {
+                    self.totals.add_run(run);
+                    run = 0;
+                    self.stream.barrier();
+                }
+            }
+        }
+        run
+    }
+
+    /// Counts tokens that are words alone; returns the words behind the last barrier.
+    fn alone(&mut self, tokens: impl Iterator<Item = TokenId>) -> u64 {
+        let mut run = 0;
+        for id in tokens {
+            match self.kinds.get(id as usize).unwrap_or(&Kind::Barrier) {
+                Kind::Word => {
+                    run += 1;
+                    self.alone[id as usize] += 1;
+                    self.stream.alone(id);
+                }
+                Kind::Skipped => {}
+                Kind::Barrier => {
+                    self.totals.add_run(run);
+                    run = 0;
+                    self.stream.barrier();
+                }
+            }
+        }
+        run
+    }
+
+    /// Counts raw text; returns the words behind the last barrier.
+    fn text(&mut self, cutter: &WordCutter, punctuation: Punctuation, text: &str) -> Result<u64> {
+        let Self {
+            stream,
+            table,
+            batch,
+            totals,
+            ..
+        } = self;
+        let mut run = 0;
+        let mut add = |batch: &mut Batch| {
+            table.add_all(batch, |place| match place {
+                Some(place) => {
+                    run += 1;
+                    stream.other(place);
+                }
+                None => {
+                    totals.add_run(run);
+                    run = 0;
+                    stream.barrier();
+                }
+            });
+        };
+        cutter
+            .each(text, |word| {
+                match word {
+                    CutWord::Short(text) => batch.push_short(text),
+                    CutWord::ShortPunctuation(text) => match punctuation {
+                        Punctuation::Word => batch.push_short(text),
+                        Punctuation::Skip => {}
+                        Punctuation::Barrier => batch.push_break(),
+                    },
+                    CutWord::Other(kind) => match counted(kind, punctuation) {
+                        Counted::Word(text) => batch.push(text.as_bytes()),
+                        Counted::Skipped => {}
+                        Counted::Barrier => batch.push_break(),
+                    },
+                }
+                if batch.is_full() {
+                    add(batch);
+                }
+            })
+            .map_err(|error| Error::library("cutting text into words", error))?;
+        add(batch);
+        Ok(run)
     }
 
     fn spill(&mut self, spill: &Buckets) -> Result<()> {

@@ -4,9 +4,8 @@
 //! joined and looked up each time.
 
 use crate::base::boundaries::BoundarySlice;
-use crate::base::error::{Error, Result};
 use crate::base::token::{TokenId, TokenSlice};
-use crate::config::{Punctuation, WordRules};
+use crate::config::{Punctuation, Unit, WordRules};
 use crate::statistics::dictionary::{MAX_WORDS, WordId, WordSet};
 use crate::tokenizer::{WordCutter, WordKind, WordTexts};
 use std::ops::Range;
@@ -59,33 +58,6 @@ impl<'a> WordSource<'a> {
             Self::Text(..) => WordKind::Unknown,
         }
     }
-
-    /// Hands every word of `document` to `each`, with its token where it is only one.
-    #[inline]
-    pub fn each(
-        &self,
-        document: Document<'_>,
-        mut each: impl FnMut(Option<TokenId>, Counted<'_>),
-    ) -> Result<()> {
-        let punctuation = self.rules().punctuation;
-        match (self, document) {
-            (Self::Tokens(texts), Document::Tokens(tokens, word_start)) => {
-                let mut words = texts.words(tokens, word_start);
-                while let Some(word) = words.next_word() {
-                    let alone = (word.tokens.len() == 1).then(|| tokens.get(word.tokens.start));
-                    each(alone, counted(word.kind, punctuation));
-                }
-                Ok(())
-            }
-            (Self::Text(cutter, _), Document::Text(text)) => cutter
-                .each(text, |kind| each(None, counted(kind, punctuation)))
-                .map_err(|error| Error::library("cutting text into words", error)),
-            _ => Err(Error::library(
-                "counting words",
-                "a document that is not what its words are made of",
-            )),
-        }
-    }
 }
 
 /// What a word is to an n-gram, the rules applied.
@@ -118,6 +90,58 @@ pub fn counted(kind: WordKind<'_>, punctuation: Punctuation) -> Counted<'_> {
 pub struct WordCodes {
     /// By token id: the code of the word that it makes alone.
     alone: Vec<WordId>,
+    rules: WordRules,
+}
+
+/// Codes of words of several tokens that were met, for one thread: a word that is met
+/// again is not joined and looked up again. 128 KiB, and never more.
+#[derive(Debug)]
+pub struct JoinedCodes {
+    slots: Vec<([TokenId; JOINED], WordId)>,
+}
+
+/// The longest word, in tokens, whose code is kept; hardly any is longer.
+const JOINED: usize = 4;
+
+const JOINED_BITS: u32 = 12;
+
+impl JoinedCodes {
+    /// None met yet.
+    pub fn new() -> Self {
+        Self {
+            // No word is four times this token: such words are found anew.
+            slots: vec![([TokenId::MAX; JOINED], BARRIER); 1 << JOINED_BITS],
+        }
+    }
+
+    /// The code of the word of `tokens`, as `code` has it.
+    #[inline]
+    fn code(&mut self, tokens: TokenSlice<'_>, code: impl FnOnce() -> WordId) -> WordId {
+        let mut key = [TokenId::MAX; JOINED];
+        if tokens.len() > JOINED {
+            return code();
+        }
+        for (place, slot) in key.iter_mut().enumerate().take(tokens.len()) {
+            *slot = tokens.get(place);
+        }
+        let hash = key.iter().fold(0u64, |hash, &id| {
+            (hash ^ u64::from(id))
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                .rotate_left(23)
+        });
+        let slot = &mut self.slots
+            [(hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - JOINED_BITS)) as usize];
+        if slot.0 != key {
+            *slot = (key, code());
+        }
+        slot.1
+    }
+}
+
+impl Default for JoinedCodes {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl WordCodes {
@@ -126,31 +150,43 @@ impl WordCodes {
     pub fn new(texts: &WordTexts, words: &WordSet) -> Self {
         Self {
             alone: codes_alone(WordSource::Tokens(texts), words),
+            rules: texts.rules(),
         }
     }
 
     /// Hands the code and the tokens of every word of a document to `each`; `texts`
-    /// and `words` are those that this was made with.
+    /// and `words` are those that this was made with, and `joined` was never used with
+    /// others.
     #[inline]
     pub fn each(
         &self,
         (texts, words): (&WordTexts, &WordSet),
         tokens: TokenSlice<'_>,
         word_start: BoundarySlice<'_>,
+        joined: &mut JoinedCodes,
         mut each: impl FnMut(WordId, Range<usize>),
     ) {
+        assert_eq!(tokens.len(), word_start.len(), "one bit per token");
+        let alone = |place: usize| {
+            let code = self.alone.get(tokens.get(place) as usize);
+            code.copied().unwrap_or(BARRIER)
+        };
+        if self.rules.unit == Unit::Token {
+            (0..tokens.len()).for_each(|place| each(alone(place), place..place + 1));
+            return;
+        }
         let mut walk = texts.words(tokens, word_start);
-        while let Some(word) = walk.next_word() {
-            let alone = if word.tokens.len() == 1 {
-                self.alone.get(tokens.get(word.tokens.start) as usize)
-            } else {
-                None
+        for range in word_start.runs() {
+            let code = match range.len() {
+                1 => alone(range.start),
+                _ => joined.code(tokens.slice(range.clone()), || {
+                    code_of(
+                        words,
+                        counted(walk.join(range.clone()), self.rules.punctuation),
+                    )
+                }),
             };
-            let code = match alone {
-                Some(&code) => code,
-                None => code(texts, words, word.kind),
-            };
-            each(code, word.tokens);
+            each(code, range);
         }
     }
 }
@@ -171,8 +207,4 @@ pub fn code_of(words: &WordSet, word: Counted<'_>) -> WordId {
         Counted::Barrier => BARRIER,
         Counted::Skipped => SKIPPED,
     }
-}
-
-fn code(texts: &WordTexts, words: &WordSet, kind: WordKind<'_>) -> WordId {
-    code_of(words, counted(kind, texts.rules().punctuation))
 }

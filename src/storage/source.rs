@@ -6,6 +6,7 @@ use crate::base::fingerprint;
 use crate::storage::remote::{Remote, is_remote};
 use bytes::Bytes;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -83,9 +84,15 @@ impl ByteSource for FileSource {
             Opened::Object(remote) => remote.range(offset, length as u64),
             Opened::File(file) => {
                 let mut bytes = vec![0; length];
-                file.read_exact_at(&mut bytes, offset)
-                    .map_err(|e| Error::io("read", &self.path, e))?;
-                Ok(bytes.into())
+                match file.read_exact_at(&mut bytes, offset) {
+                    Ok(()) => Ok(bytes.into()),
+                    // Shorter than it was when it was opened.
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                        let len = file.metadata().map_or(0, |found| found.len());
+                        Err(cut_short(&self.path, len, offset, length))
+                    }
+                    Err(error) => Err(Error::io("read", &self.path, error)),
+                }
             }
         }
     }
@@ -103,12 +110,16 @@ pub fn check_range(path: &Path, len: u64, offset: u64, length: usize) -> Result<
     {
         return Ok(());
     }
-    Err(Error::corrupt(
+    Err(cut_short(path, len, offset, length))
+}
+
+fn cut_short(path: &Path, len: u64, offset: u64, length: usize) -> Error {
+    Error::corrupt(
         path.display().to_string(),
         format!("{len} bytes"),
         format!("{length} bytes at offset {offset}"),
         "the file is cut short: write it again with the stage that made it",
-    ))
+    )
 }
 
 /// Fingerprint of a whole file, read in pieces of 1 MiB; of an object that cloze wrote,

@@ -1,17 +1,20 @@
 //! Cuts a corpus into chunks, the unit of parallel work and of parts: chunk k of
 //! file f belongs to part (f + k) mod N. Chunks follow from the inputs alone. Plain
 //! files are cut at fixed offsets and read by whoever works on the chunk; compressed
-//! files are one stream, cut into documents as it is drawn; tables are cut by rows.
+//! files are one stream, cut into documents as it is drawn; tables are decoded as they are
+//! drawn, on a thread of their own, and cut by rows.
 
 use super::compression::Compression;
+use super::decompress;
 use super::document::{self, Outcome, POSITION_BITS, Place};
 use super::format::{self, Shape};
 use super::frames::{Fault, Frame, Frames, Framing, broken};
 use super::{inputs, mds};
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
-use crate::columnar::text::{ColumnarFormat, TextColumn};
+use crate::columnar::text::{TextColumn, TextRows};
 use crate::config::TokenizeConfig;
+use crate::parallel::ahead::{Ahead, ahead};
 use crate::storage::{Input, Lost, place};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -26,15 +29,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// a few seconds of tokenising, little in memory on any number of cores.
 const CHUNK_BYTES: u64 = 8 << 20;
 
-/// Bytes of a (compressed) table in one chunk, about.
-const TABLE_CHUNK_BYTES: u64 = 4 << 20;
-
-/// No chunk of a table has more rows.
-const TABLE_CHUNK_ROWS: u64 = 1 << 16;
-
-/// Rows of an Arrow file are reached through all rows before them, so it is cut into
-/// no more chunks than this: reading costs at most half as many passes over it.
-const ARROW_CHUNKS: u64 = 64;
+/// Batches of a table that are decoded ahead.
+const TABLE_AHEAD: usize = 2;
 
 /// JSON writes a character in up to three times its UTF-8 bytes (\u00e9).
 const JSON_GROWTH: usize = 3;
@@ -62,10 +58,18 @@ enum Work {
     Range(Shape, Framing, Range<u64>),
     /// Frames of a file that is read as one stream.
     Frames(Shape, Vec<Frame>),
-    /// Rows of a table.
-    Rows(Arc<TextColumn>, Range<u64>),
+    /// Rows of a table, and where it breaks behind them, if it does.
+    Rows(Vec<Rows>, Option<(u64, String)>),
     /// A file that cannot be read.
     Unreadable(String),
+}
+
+/// Some rows of a batch of a table.
+struct Rows {
+    values: Arc<TextRows>,
+    range: Range<usize>,
+    /// Row of the table that the batch begins with.
+    first: u64,
 }
 
 /// Input files, and how they are read.
@@ -165,7 +169,7 @@ impl Corpus {
             Work::Frames(shape, frames) => frames
                 .iter()
                 .try_for_each(|frame| each(self.outcome(frame, shape))),
-            Work::Rows(column, rows) => self.read_rows(&column, rows, each),
+            Work::Rows(rows, end) => self.read_rows(&rows, end, each),
             Work::Unreadable(reason) => each(Outcome {
                 place: Place::File,
                 text: Err(Fault::of(reason, b"")),
@@ -175,32 +179,26 @@ impl Corpus {
 
     fn read_rows(
         &self,
-        column: &TextColumn,
-        rows: Range<u64>,
+        rows: &[Rows],
+        end: Option<(u64, String)>,
         mut each: impl FnMut(Outcome<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut next = rows.start;
-        // An error of `each` goes on up; one of the table is the fault of a row.
-        let mut stopped = None;
-        let outcome = column.read(rows, |row, value| {
-            next = row + 1;
-            let text = match value {
-                Some(text) => document::check(text, self.config.max_document.bytes())
-                    .map(|()| Cow::Borrowed(text)),
-                None => Err(Fault::of("a missing value", b"")),
-            };
-            let place = Place::Row(row);
-            each(Outcome { place, text }).map_err(|error| {
-                stopped = Some(error);
-                Error::Interrupted
-            })
-        });
-        match (stopped, outcome) {
-            (Some(error), _) => Err(error),
-            (None, Ok(())) => Ok(()),
-            (None, Err(error)) => each(Outcome {
-                place: Place::Row(next),
-                text: Err(Fault::of(error.to_string(), b"")),
+        let max_document = self.config.max_document.bytes();
+        for rows in rows {
+            for index in rows.range.clone() {
+                let text = match rows.values.get(index) {
+                    Some(text) => document::check(text, max_document).map(|()| Cow::Borrowed(text)),
+                    None => Err(Fault::of("a missing value", b"")),
+                };
+                let place = Place::Row(rows.first + index as u64);
+                each(Outcome { place, text })?;
+            }
+        }
+        match end {
+            None => Ok(()),
+            Some((row, reason)) => each(Outcome {
+                place: Place::Row(row),
+                text: Err(Fault::of(reason, b"")),
             }),
         }
     }
@@ -263,19 +261,15 @@ impl Corpus {
             Shape::Rows(format) => {
                 let column = TextColumn::open(path, &self.config.text_field, format);
                 return Ok(match column {
-                    Ok(column) => OpenFile::table(column, format, length, self.chunk_bytes),
+                    Ok(column) => OpenFile::Table(Table::new(column, length)?),
                     Err(error) => OpenFile::Once(length, Some(Work::Unreadable(error.to_string()))),
                 });
             }
         };
         if let Some(compression) = compression {
             let read = Arc::new(AtomicU64::new(0));
-            let counted = Counted {
-                file,
-                read: read.clone(),
-            };
-            let frames =
-                Frames::from_start(compression.reader(counted)?, framing, self.limit(shape))?;
+            let plain = decompress::reader(compression, file, read.clone())?;
+            let frames = Frames::from_start(plain, framing, self.limit(shape))?;
             let frames: Documents = Box::new(frames);
             return Ok(OpenFile::Stream(shape, frames.peekable(), read));
         }
@@ -295,23 +289,13 @@ enum OpenFile {
     Plain(Shape, Framing, Range<u64>),
     /// The documents of a file that is read as one stream, and how far it was read.
     Stream(Shape, Peekable<Documents>, Arc<AtomicU64>),
-    /// Rows that are left, rows in a chunk, bytes in a chunk.
-    Table(Arc<TextColumn>, Range<u64>, u64, u64),
+    /// What is left of a table.
+    Table(Table),
     /// A file that is one chunk, and its length.
     Once(u64, Option<Work>),
 }
 
 impl OpenFile {
-    fn table(column: TextColumn, format: ColumnarFormat, length: u64, chunk_bytes: u64) -> Self {
-        let rows = column.rows();
-        let per_row = (length / rows.max(1)).max(1);
-        let mut chunk = (chunk_bytes.min(TABLE_CHUNK_BYTES) / per_row).clamp(1, TABLE_CHUNK_ROWS);
-        if format == ColumnarFormat::Arrow {
-            chunk = chunk.max(rows.div_ceil(ARROW_CHUNKS));
-        }
-        Self::Table(Arc::new(column), 0..rows, chunk, chunk * per_row)
-    }
-
     /// The next chunk: its number, what to do, and the bytes of input it passed.
     fn next(&mut self, chunk_bytes: u64) -> Option<(u64, Work, u64)> {
         match self {
@@ -329,15 +313,95 @@ impl OpenFile {
                 let passed = read.swap(0, Ordering::Relaxed);
                 Some((number, Work::Frames(*shape, found), passed))
             }
-            Self::Table(column, left, chunk, bytes) if !left.is_empty() => {
-                let rows = left.start..left.end.min(left.start + *chunk);
-                left.start = rows.end;
-                let number = rows.start / *chunk;
-                Some((number, Work::Rows(column.clone(), rows), *bytes))
-            }
+            Self::Table(table) => table.next(chunk_bytes),
             Self::Once(length, work) => work.take().map(|work| (0, work, *length)),
-            Self::Plain(..) | Self::Table(..) => None,
+            Self::Plain(..) => None,
         }
+    }
+}
+
+/// A table being read, from its first row to its last.
+struct Table {
+    batches: Ahead<Result<TextRows>>,
+    /// What is left of the batch at hand.
+    open: Option<Rows>,
+    /// Row that the next batch begins with.
+    row: u64,
+    /// Number of the next chunk.
+    number: u64,
+    /// Bytes of the file for each batch, and those not yet passed.
+    batch_bytes: u64,
+    left_bytes: u64,
+}
+
+impl Table {
+    fn new(column: TextColumn, length: u64) -> io::Result<Self> {
+        Ok(Self {
+            batch_bytes: column
+                .batch_count()
+                .map_or(0, |count| length / count.max(1)),
+            left_bytes: length,
+            batches: ahead(TABLE_AHEAD, move |hand_on| {
+                for batch in column {
+                    if !hand_on(batch) {
+                        break;
+                    }
+                }
+            })?,
+            open: None,
+            row: 0,
+            number: 0,
+        })
+    }
+
+    /// Rows with `chunk_bytes` of text, or what is left.
+    fn next(&mut self, chunk_bytes: u64) -> Option<(u64, Work, u64)> {
+        let (mut chunk, mut text, mut passed, mut end) = (Vec::new(), 0, 0, None);
+        while text < chunk_bytes && end.is_none() {
+            let rows = match self.open.take() {
+                Some(rows) => rows,
+                None => match self.batches.next() {
+                    None => break,
+                    Some(Ok(values)) => {
+                        passed += self.batch_bytes.min(self.left_bytes - passed);
+                        let (first, range) = (self.row, 0..values.len());
+                        self.row += values.len() as u64;
+                        Rows {
+                            values: Arc::new(values),
+                            range,
+                            first,
+                        }
+                    }
+                    Some(Err(error)) => {
+                        end = Some((self.row, error.to_string()));
+                        break;
+                    }
+                },
+            };
+            let mut at = rows.range.start;
+            while at < rows.range.end && text < chunk_bytes {
+                text += rows.values.get(at).map_or(0, str::len) as u64;
+                at += 1;
+            }
+            if at < rows.range.end {
+                self.open = Some(Rows {
+                    values: rows.values.clone(),
+                    range: at..rows.range.end,
+                    first: rows.first,
+                });
+            }
+            chunk.push(Rows {
+                range: rows.range.start..at,
+                ..rows
+            });
+        }
+        if chunk.is_empty() && end.is_none() {
+            return None;
+        }
+        let number = self.number;
+        self.number += 1;
+        self.left_bytes -= passed;
+        Some((number, Work::Rows(chunk, end), passed))
     }
 }
 
@@ -381,20 +445,6 @@ impl Iterator for Chunks<'_> {
                 }));
             }
         }
-    }
-}
-
-/// A file that counts the bytes read from it.
-struct Counted {
-    file: Input,
-    read: Arc<AtomicU64>,
-}
-
-impl io::Read for Counted {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(out)?;
-        self.read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
     }
 }
 

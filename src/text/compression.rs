@@ -2,6 +2,7 @@
 //! The only place that names the decompressors. All take several members or frames
 //! in a row; Zstandard windows may be up to 2 GiB long, and take that much memory.
 
+use super::decompress::{self, Member};
 use crate::storage::{Input, Lost};
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
@@ -51,23 +52,26 @@ impl Compression {
 
     /// Bytes of memory that reading `file` takes, about, by how it begins: a file in
     /// several frames may say otherwise of a later one. Goes back to the beginning.
-    pub fn memory(self, file: &mut (impl Read + Seek)) -> io::Result<u64> {
+    pub fn memory(self, file: &mut Input) -> io::Result<u64> {
         let mut head = Vec::with_capacity(HEAD);
         file.take(HEAD as u64).read_to_end(&mut head)?;
         file.rewind()?;
+        let length = file.length()?.unwrap_or(u64::MAX);
         let window = match self {
             Self::Gzip => 0,
             Self::Zstd => zstd_window(&head).unwrap_or(0),
             Self::Bzip2 => 4 << 20,
             Self::Xz => xz_dictionary(&head).unwrap_or(0),
         };
-        Ok(window + DECOMPRESSOR)
+        Ok(window + DECOMPRESSOR + decompress::memory(self, &head, length))
     }
 
-    /// The bytes inside `file`.
-    pub fn reader(self, file: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
-        let packed = BufReader::with_capacity(BUFFER, file);
-        let plain: Box<dyn Read + Send> = match self {
+    /// The bytes inside `packed`.
+    pub(super) fn decoder(
+        self,
+        packed: impl BufRead + Send + 'static,
+    ) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
@@ -76,9 +80,61 @@ impl Compression {
             }
             Self::Bzip2 => Box::new(MultiBzDecoder::new(packed)),
             Self::Xz => Box::new(XzDecoder::new_multi_decoder(packed)),
-        };
-        Ok(Box::new(BufReader::with_capacity(BUFFER, plain)))
+        })
     }
+}
+
+/// The frame that begins `bytes`, where it says how long its content is and that is at
+/// most `most` (RFC 8878, 3.1): its length follows from those of its blocks.
+pub(super) fn zstd_frame(bytes: &[u8], most: u64) -> Member {
+    // From the magic to the last block, and the checksum where there is one.
+    let walk = || -> Option<Member> {
+        let (&magic, rest) = bytes.split_first_chunk::<4>()?;
+        if let [0x50..=0x5F, 0x2A, 0x4D, 0x18] = magic {
+            let length = u64::from(u32::from_le_bytes(*rest.first_chunk()?)) + 8;
+            return Some(match length {
+                _ if length > most => Member::Unknown,
+                _ if length > bytes.len() as u64 => return None,
+                _ => Member::Whole(length as usize),
+            });
+        }
+        if magic != [0x28, 0xB5, 0x2F, 0xFD] {
+            return Some(Member::Unknown);
+        }
+        let &descriptor = rest.first()?;
+        let single = descriptor & 0x20 != 0;
+        let content_flag = descriptor >> 6;
+        if !single && content_flag == 0 {
+            return Some(Member::Unknown);
+        }
+        let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+        let content = 5 + usize::from(!single) + dictionary;
+        let mut at = content + (1 << content_flag);
+        let field = bytes.get(content..at)?;
+        if little_endian(field) > most {
+            return Some(Member::Unknown);
+        }
+        loop {
+            let block = little_endian(bytes.get(at..at + 3)?);
+            let length = match block >> 1 & 3 {
+                // A block of one byte repeated.
+                1 => 1,
+                _ => (block >> 3) as usize,
+            };
+            at += 3 + length;
+            if block & 1 == 1 {
+                break;
+            }
+        }
+        at += if descriptor & 4 != 0 { 4 } else { 0 };
+        (at <= bytes.len()).then_some(Member::Whole(at))
+    };
+    walk().unwrap_or(Member::More)
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    let places = bytes.iter().rev();
+    places.fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
 /// The window of a Zstandard frame, or the length of its content where that is one
@@ -94,10 +150,7 @@ fn zstd_window(head: &[u8]) -> Option<u64> {
     let dictionary_id = [0, 1, 2, 4][usize::from(descriptor & 3)];
     let length = 1 << (descriptor >> 6);
     let field = rest.get(dictionary_id..dictionary_id + length)?;
-    let content = field
-        .iter()
-        .rev()
-        .fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+    let content = little_endian(field);
     Some(if length == 2 { content + 256 } else { content })
 }
 
@@ -125,9 +178,13 @@ fn xz_dictionary(head: &[u8]) -> Option<u64> {
 pub fn open(path: &Path) -> io::Result<(Option<Compression>, Box<dyn BufRead + Send>)> {
     let mut file = Input::open(path, &Lost::default())?;
     let compression = Compression::of(&mut file)?;
-    let reader = match compression {
-        Some(compression) => compression.reader(file)?,
-        None => Box::new(BufReader::with_capacity(BUFFER, file)),
+    let buffered = BufReader::with_capacity(BUFFER, file);
+    let reader: Box<dyn BufRead + Send> = match compression {
+        Some(compression) => Box::new(BufReader::with_capacity(
+            BUFFER,
+            compression.decoder(buffered)?,
+        )),
+        None => Box::new(buffered),
     };
     Ok((compression, reader))
 }
@@ -211,12 +268,12 @@ mod tests {
     #[test]
     fn windows_are_known_before_a_file_is_read() {
         let memory = |compression: Compression, bytes: &[u8]| {
-            let mut file = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut file, bytes).unwrap();
-            file.rewind().unwrap();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let mut file = Input::open(file.path(), &Lost::default()).unwrap();
             let memory = compression.memory(&mut file).unwrap();
             assert_eq!(file.stream_position().unwrap(), 0);
-            memory - DECOMPRESSOR
+            memory - DECOMPRESSOR - decompress::memory(compression, bytes, bytes.len() as u64)
         };
         let text = b"far and wide".repeat(1000);
         let mut out = Vec::new();

@@ -118,7 +118,7 @@ pub(super) fn text_of<'a>(
 pub(super) fn check(text: &str, max_document: usize) -> Result<(), Fault> {
     let reason = if text.len() > max_document {
         format!("longer than {max_document} bytes")
-    } else if let Some(at) = text.bytes().position(|byte| byte == 0) {
+    } else if let Some(at) = memchr::memchr(0, text.as_bytes()) {
         format!("a NUL at its byte {at}")
     } else if text.trim().is_empty() {
         "an empty document".into()

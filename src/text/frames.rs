@@ -4,6 +4,7 @@
 //! frames. Memory: one frame, at most `limit` bytes; what is longer is passed over.
 
 use crate::storage::Input;
+use memchr::memchr;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 
@@ -172,7 +173,7 @@ impl Frames {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 bytes => bytes?,
             };
-            let newline = bytes.iter().position(|&byte| byte == b'\n');
+            let newline = memchr(b'\n', bytes);
             let bytes = &bytes[..newline.map_or(bytes.len(), |at| at + 1)];
             if bytes.is_empty() {
                 return Ok((self.at > begin).then_some(line));

@@ -1,5 +1,7 @@
-//! One text field of a JSON object, the rest of it passed over without building it.
+//! One text field of a JSON object, the rest of it passed over without building it: by a
+//! scan ([`super::scan`]) where the line is right, by serde where it says what is wrong.
 
+use super::scan;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -7,6 +9,14 @@ use std::fmt;
 /// The text in `field` of the JSON object `line`, or the reason why there is none.
 /// Of a field that stands twice the last one counts, as in Python.
 pub(super) fn text_field<'a>(line: &'a str, field: &str) -> Result<Cow<'a, str>, String> {
+    match scan::text_field(line, field) {
+        Some(text) => Ok(text),
+        None => by_serde(line, field),
+    }
+}
+
+/// As [`text_field`], by serde alone.
+pub(super) fn by_serde<'a>(line: &'a str, field: &str) -> Result<Cow<'a, str>, String> {
     let mut json = serde_json::Deserializer::from_str(line);
     let found = json
         .deserialize_any(ObjectVisitor { field })

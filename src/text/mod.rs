@@ -9,6 +9,7 @@
 
 pub mod chunks;
 pub mod compression;
+mod decompress;
 pub mod document;
 pub mod format;
 pub mod frames;
@@ -16,6 +17,7 @@ pub mod inputs;
 mod json;
 pub mod mds;
 mod members;
+mod scan;
 
 pub use chunks::{Chunk, Corpus, Cursor};
 pub use document::{Outcome, Place, Rejection};

@@ -2,12 +2,16 @@
 //! normaliser and pre-tokenizer, or, without any tokenizer, at the word boundaries of
 //! Unicode (UAX #29). Texts of words follow the same rules as those of tokens.
 //!
-//! Cost: by Unicode about 20 ns a word of English; by a tokenizer what its normaliser
-//! and pre-tokenizer cost, 1.3 µs, but BERT's are asked once for each stretch of text
-//! between whitespace. Memory: one word; with a tokenizer about 128
-//! bytes for each byte that it is handed at once ([`WordCutter::at_once`]), and
-//! [`KNOWN_BYTES`] for each stretch that a thread remembers.
+//! Cost: by Unicode, and by BERT's rules, 8 ns a word of ASCII ([`ascii`](super::ascii));
+//! by another tokenizer, and where a character beyond ASCII has a say, what the rules
+//! of all characters cost: 0.2 µs a word by Unicode, 1.3 µs by a tokenizer, but BERT's
+//! are asked once for each stretch of text between whitespace. Memory: one word; with a
+//! tokenizer about 128 bytes for each byte that it is handed at once
+//! ([`WordCutter::at_once`]), and [`KNOWN_BYTES`] for each stretch that a thread
+//! remembers.
 
+use super::ascii::{AsciiRules, Piece, unicode_word};
+use super::short::Short;
 use super::words::{Scratch, WordKind};
 use super::{Tokenizer, Unencodable};
 use hashbrown::HashMap;
@@ -18,11 +22,24 @@ use unicode_segmentation::UnicodeSegmentation;
 pub struct WordCutter {
     tokenizer: Option<Tokenizer>,
     cased: bool,
+    /// What the rules come to within ASCII, where that is known.
+    ascii: Option<AsciiRules>,
     /// What is known of stretches between whitespace, where the tokenizer cuts each by
     /// itself; one for each thread at work.
     known: Mutex<Vec<Known>>,
     /// Stretches that a thread remembers, at most.
     most_known: usize,
+}
+
+/// A word of raw text.
+#[derive(Debug, Clone, Copy)]
+pub enum CutWord<'a> {
+    /// One of up to 15 bytes with a letter or digit.
+    Short(Short),
+    /// One of up to 15 bytes without.
+    ShortPunctuation(Short),
+    /// Any word, these included.
+    Other(WordKind<'a>),
 }
 
 /// Stretches of text that were cut before, and their words.
@@ -35,6 +52,9 @@ pub const MOST_KNOWN: usize = 1 << 17;
 /// Bytes of memory that a remembered stretch takes, about.
 pub const KNOWN_BYTES: usize = 192;
 
+/// Stretches are shorter than this, or measured.
+const STRETCH: usize = 512;
+
 /// A longer stretch is hardly met again.
 const LONGEST_KNOWN: usize = 40;
 
@@ -44,6 +64,10 @@ impl WordCutter {
         Self {
             tokenizer: None,
             cased,
+            ascii: Some(AsciiRules {
+                unicode: true,
+                lowercase: !cased,
+            }),
             known: Mutex::default(),
             most_known: 0,
         }
@@ -52,7 +76,11 @@ impl WordCutter {
     /// As `tokenizer` does before its model; `None` where it makes a whole text one
     /// word, as Llama's does.
     pub fn of(tokenizer: Tokenizer, cased: bool) -> Option<Self> {
-        tokenizer.cuts_words().then_some(Self {
+        tokenizer.cuts_words().then(|| Self {
+            ascii: tokenizer.case_apart().map(|lowercase| AsciiRules {
+                unicode: false,
+                lowercase: lowercase || !cased,
+            }),
             tokenizer: Some(tokenizer),
             cased,
             known: Mutex::default(),
@@ -81,12 +109,17 @@ impl WordCutter {
         self.tokenizer.as_ref()
     }
 
-    /// Bytes of `text` that the tokenizer is handed at once: the longest stretch between
-    /// whitespace where it cuts each by itself.
+    /// Bytes of `text` that the tokenizer is handed at once, at most: the longest stretch
+    /// between whitespace where it cuts each by itself.
     pub fn at_once(&self, text: &str) -> usize {
         match &self.tokenizer {
             None => 0,
             Some(tokenizer) if tokenizer.cuts_at_whitespace() => {
+                // Nearly always settled by a look at every 256th byte and a few behind it.
+                let mut pieces = text.as_bytes().chunks(STRETCH / 2);
+                if pieces.all(|piece| piece.iter().any(is_kept_space)) {
+                    return STRETCH;
+                }
                 stretches(text).map(str::len).max().unwrap_or(0)
             }
             Some(_) => text.len(),
@@ -98,96 +131,86 @@ impl WordCutter {
     }
 
     /// Hands every word of `text` to `each`, in order.
-    pub fn each(&self, text: &str, mut each: impl FnMut(WordKind<'_>)) -> Result<(), Unencodable> {
+    pub fn each(&self, text: &str, mut each: impl FnMut(CutWord<'_>)) -> Result<(), Unencodable> {
         let mut scratch = Scratch::default();
-        if let Some(tokenizer) = &self.tokenizer {
-            let word = |piece: &[u8]| each(scratch.word(piece, self.cased));
-            if !tokenizer.cuts_at_whitespace() {
-                return tokenizer.cut(text, word);
-            }
-            let mut known = self.known().pop().unwrap_or_default();
-            let done = cut_apart(tokenizer, text, (&mut known, self.most_known), word);
-            self.known().push(known);
-            return done;
-        }
-        // No word reaches across ASCII whitespace, and most pieces between are ASCII.
-        for piece in text.split_ascii_whitespace() {
-            if piece.is_ascii() {
-                let mut rest = piece.as_bytes();
-                while !rest.is_empty() {
-                    let (word, behind) = rest.split_at(ascii_word(rest));
-                    each(scratch.word(word, self.cased));
-                    rest = behind;
-                }
-                continue;
-            }
-            for word in piece.split_word_bounds() {
-                if !word.chars().all(char::is_whitespace) {
-                    each(scratch.word(word.as_bytes(), self.cased));
-                }
-            }
-        }
-        Ok(())
+        let cased = self.cased;
+        let mut piece = |piece: Piece<'_>| match piece {
+            Piece::Short(text, true) => each(CutWord::Short(text)),
+            Piece::Short(text, false) => each(CutWord::ShortPunctuation(text)),
+            Piece::Written(word) => each(CutWord::Other(scratch.word(word, cased))),
+        };
+        let Some(rules) = self.ascii else {
+            return self
+                .tokenizer
+                .iter()
+                .try_for_each(|tokenizer| tokenizer.cut(text, |word| piece(Piece::Written(word))));
+        };
+        let Some(tokenizer) = &self.tokenizer else {
+            return rules.cut(text, &mut piece, |rest, piece| Ok(unicode(rest, piece)));
+        };
+        let mut known = self.known().pop().unwrap_or_default();
+        let done = rules.cut(text, &mut piece, |rest, piece| {
+            let remembered = (&mut known, self.most_known);
+            bert(tokenizer, rest, remembered, piece)
+        });
+        self.known().push(known);
+        done
     }
 }
 
-/// Text between the whitespace that BERT's normaliser keeps; other control characters
-/// it drops.
+/// Cuts up to ASCII whitespace, which no word reaches across; returns how far that is.
+fn unicode(rest: &str, each: &mut impl FnMut(Piece<'_>)) -> usize {
+    let Some(piece) = rest.split_ascii_whitespace().next() else {
+        return rest.len();
+    };
+    if piece.is_ascii() {
+        let mut left = piece.as_bytes();
+        while !left.is_empty() {
+            let (word, behind) = left.split_at(unicode_word(left, 1));
+            each(Piece::Written(word));
+            left = behind;
+        }
+        return piece.len();
+    }
+    for word in piece.split_word_bounds() {
+        if !word.chars().all(char::is_whitespace) {
+            each(Piece::Written(word.as_bytes()));
+        }
+    }
+    piece.len()
+}
+
+/// Cuts up to whitespace that BERT's normaliser keeps, and nothing that was cut before;
+/// remembers up to `most`. Returns how far that is.
+fn bert(
+    tokenizer: &Tokenizer,
+    rest: &str,
+    (known, most): (&mut Known, usize),
+    each: &mut impl FnMut(Piece<'_>),
+) -> Result<usize, Unencodable> {
+    let stretch = stretches(rest).next().unwrap_or(rest);
+    let mut hand = |word: &[u8]| each(Piece::Written(word));
+    if let Some(words) = known.get(stretch) {
+        words.iter().for_each(|word| hand(word));
+    } else if stretch.len() > LONGEST_KNOWN || known.len() >= most {
+        tokenizer.cut(stretch, hand)?;
+    } else {
+        let mut words: Vec<Box<[u8]>> = Vec::new();
+        tokenizer.cut(stretch, |word| words.push(word.into()))?;
+        words.iter().for_each(|word| hand(word));
+        known.insert(stretch.into(), words);
+    }
+    Ok(stretch.len())
+}
+
+/// Whitespace that BERT's normaliser keeps; other control characters it drops.
+fn is_kept_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Text between the whitespace that BERT's normaliser keeps.
 fn stretches(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', '\n', '\r'])
-}
-
-/// Cuts every stretch between whitespace by itself, and one that was met before not
-/// again; remembers up to `most`.
-fn cut_apart(
-    tokenizer: &Tokenizer,
-    text: &str,
-    (known, most): (&mut Known, usize),
-    mut each: impl FnMut(&[u8]),
-) -> Result<(), Unencodable> {
-    for stretch in stretches(text) {
-        if let Some(words) = known.get(stretch) {
-            words.iter().for_each(|word| each(word));
-        } else if stretch.len() > LONGEST_KNOWN || known.len() >= most {
-            tokenizer.cut(stretch, &mut each)?;
-        } else {
-            let mut words: Vec<Box<[u8]>> = Vec::new();
-            tokenizer.cut(stretch, |word| words.push(word.into()))?;
-            words.iter().for_each(|word| each(word));
-            known.insert(stretch.into(), words);
-        }
-    }
-    Ok(())
-}
-
-/// Length of the word that ASCII text without whitespace begins with: what the rules of
-/// UAX #29 come to there. Letters, digits and `_` stay together, across `'`, `.` and `:`
-/// between letters, and across `'`, `.`, `,` and `;` between digits.
-#[inline]
-fn ascii_word(text: &[u8]) -> usize {
-    let inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !text.first().is_some_and(|&byte| inside(byte)) {
-        return text.len().min(1);
-    }
-    let mut end = 1;
-    while let Some(&byte) = text.get(end) {
-        let joins = || match (text[end - 1], byte, text.get(end + 1)) {
-            (before, b'\'' | b'.' | b':', Some(behind))
-                if before.is_ascii_alphabetic() && behind.is_ascii_alphabetic() =>
-            {
-                true
-            }
-            (before, b'\'' | b'.' | b',' | b';', Some(behind)) => {
-                before.is_ascii_digit() && behind.is_ascii_digit()
-            }
-            _ => false,
-        };
-        if !inside(byte) && !joins() {
-            break;
-        }
-        end += 1;
-    }
-    end
 }
 
 #[cfg(test)]
@@ -197,15 +220,33 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(text: &str, cased: bool) -> Vec<String> {
+        words_of(&WordCutter::unicode(cased), text)
+    }
+
+    fn words_of(cutter: &WordCutter, text: &str) -> Vec<String> {
         let mut words = Vec::new();
-        WordCutter::unicode(cased)
-            .each(text, |word| match word {
-                WordKind::Text(text) => words.push(text.to_owned()),
-                WordKind::Punctuation(text) => words.push(format!("<{text}>")),
-                WordKind::Unknown => words.push("?".into()),
+        let short = |short: Short| {
+            let (bytes, len) = Short::bytes(short.key());
+            String::from_utf8(bytes[..len].to_vec()).unwrap()
+        };
+        cutter
+            .each(text, |word| {
+                words.push(match word {
+                    CutWord::Short(text) => short(text),
+                    CutWord::ShortPunctuation(text) => format!("<{}>", short(text)),
+                    CutWord::Other(kind) => shown(kind),
+                });
             })
             .unwrap();
         words
+    }
+
+    fn shown(kind: WordKind<'_>) -> String {
+        match kind {
+            WordKind::Text(text) => text.to_owned(),
+            WordKind::Punctuation(text) => format!("<{text}>"),
+            WordKind::Unknown => "?".into(),
+        }
     }
 
     #[test]
@@ -220,14 +261,12 @@ mod tests {
         assert_eq!(cut(" \n ", false), [""; 0]);
     }
 
-    fn bert() -> Tokenizer {
+    fn bert(normalizer: &str) -> Tokenizer {
+        let normalizer: serde_json::Value = serde_json::from_str(normalizer).unwrap();
         let json = serde_json::json!({
             "version": "1.0",
             "added_tokens": [],
-            "normalizer": {
-                "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-                "strip_accents": null, "lowercase": true,
-            },
+            "normalizer": normalizer,
             "pre_tokenizer": {"type": "BertPreTokenizer"},
             "model": {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"},
         });
@@ -239,49 +278,54 @@ mod tests {
         Tokenizer::from_json("test", &json.to_string(), special).unwrap()
     }
 
+    const NORMALIZERS: [&str; 4] = [
+        "null",
+        r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true}"#,
+        r#"{"type": "BertNormalizer", "clean_text": false, "handle_chinese_chars": false,
+            "strip_accents": true, "lowercase": false}"#,
+        r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": false, "lowercase": false}"#,
+    ];
+
+    #[test]
+    fn what_the_tokenizer_is_handed_at_once_is_never_more_than_said() {
+        let cutter = WordCutter::of(bert("null"), false).unwrap();
+        let short = "word ".repeat(1000);
+        assert!((5..600).contains(&cutter.at_once(&short)));
+        let long = format!("{short}{}\n{short}", "é".repeat(1000));
+        assert_eq!(cutter.at_once(&long), 2000);
+        assert_eq!(WordCutter::unicode(false).at_once(&long), 0);
+    }
+
     proptest! {
         #[test]
         fn stretches_cut_one_by_one_are_the_whole(
-            text in "[ab \t\n\r\u{b}\u{c}\u{0}\u{1c}.,é\u{301}\u{200d}東\u{a0}\u{2028}ΣσİﬁＡ]{0,60}",
+            text in "[aBc_1 \t\n\r\u{b}\u{c}\u{0}\u{1c}\u{7f}.,'`{é\u{301}\u{338}\u{200d}東\u{a0}\u{2028}ΣσİﬁＡ]{0,60}|[a-zA-Z0-9 .,é]{0,80}",
+            normalizer in 0..NORMALIZERS.len(),
+            cased in any::<bool>(),
         ) {
-            let tokenizer = bert();
-            prop_assert!(tokenizer.cuts_at_whitespace());
-            let mut whole: Vec<Vec<u8>> = Vec::new();
-            tokenizer.cut(&text, |word| whole.push(word.to_vec())).unwrap();
-            let mut known = Known::default();
+            let tokenizer = bert(NORMALIZERS[normalizer]);
+            let mut whole: Vec<String> = Vec::new();
+            let mut scratch = Scratch::default();
+            tokenizer.cut(&text, |word| whole.push(shown(scratch.word(word, cased)))).unwrap();
+            let cutter = WordCutter::of(tokenizer, cased).unwrap();
+            prop_assert!(cutter.ascii.is_some());
             // Cut, and remembered.
             for _ in 0..2 {
-                let mut apart: Vec<Vec<u8>> = Vec::new();
-                cut_apart(&tokenizer, &text, (&mut known, 10), |word| apart.push(word.to_vec())).unwrap();
-                prop_assert_eq!(&apart, &whole);
+                prop_assert_eq!(words_of(&cutter, &text), whole.clone());
             }
         }
 
         #[test]
-        fn ascii_is_cut_as_unicode_has_it(text in "[!-~]{1,12}|[ab1_.,:;'/-]{1,16}") {
-            let mut words = Vec::new();
-            let mut rest = &text[..];
-            while !rest.is_empty() {
-                let (word, behind) = rest.split_at(ascii_word(rest.as_bytes()));
-                words.push(word);
-                rest = behind;
-            }
-            prop_assert_eq!(words, text.split_word_bounds().collect::<Vec<_>>());
-        }
-
-        #[test]
-        fn whitespace_first_is_unicode_all_along(text in "[ab1_ \n.,:'é\u{308}\u{200d}東👍🇩🇪\u{a0}]{0,40}") {
+        fn whitespace_first_is_unicode_all_along(text in "[ab1_ \n.,:'é\u{308}\u{200d}東👍🇩🇪\u{a0}]{0,40}|[A-Za-z0-9_ .,;:'\"\u{1}é\u{ad}א]{0,60}") {
             let mut scratch = Scratch::default();
             let whole: Vec<String> = text
                 .split_word_bounds()
                 // A mark behind a space belongs to the space, and is no word with it.
                 .map(|word| word.trim_matches(|c: char| c.is_ascii_whitespace()))
                 .filter(|word| !word.chars().all(char::is_whitespace))
-                .map(|word| match scratch.word(word.as_bytes(), false) {
-                    WordKind::Punctuation(text) => format!("<{text}>"),
-                    WordKind::Text(text) => text.to_owned(),
-                    WordKind::Unknown => "?".into(),
-                })
+                .map(|word| shown(scratch.word(word.as_bytes(), false)))
                 .collect();
             prop_assert_eq!(cut(&text, false), whole);
         }

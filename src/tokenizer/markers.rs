@@ -48,6 +48,18 @@ impl Markers {
         }
     }
 
+    /// Whether [`Markers::strip`] leaves ASCII letters and digits, and punctuation of one
+    /// character, as they are.
+    pub(super) fn spare_words(&self) -> bool {
+        let is_word = |affix: &str| affix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let affixes = [&self.prefix, &self.suffix];
+        !self.byte_level
+            && self.space.is_none_or(|space| !space.is_ascii())
+            && affixes
+                .iter()
+                .all(|affix| affix.is_empty() || !is_word(affix))
+    }
+
     /// Appends the text bytes of a token; they may be no UTF-8 by themselves.
     pub(super) fn strip(&self, spelling: &str, out: &mut Vec<u8>) {
         let piece = within(spelling, |s| s.strip_prefix(self.prefix.as_str()));

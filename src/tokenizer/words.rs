@@ -167,7 +167,8 @@ impl Words<'_> {
         })
     }
 
-    fn join(&mut self, range: Range<usize>) -> WordKind<'_> {
+    /// The word that the tokens `range` make together.
+    pub fn join(&mut self, range: Range<usize>) -> WordKind<'_> {
         let texts = self.texts;
         self.scratch.joined.clear();
         for index in range {

@@ -1,7 +1,9 @@
 //! What holds for the rows of every layout, over documents of any length.
 
 use super::*;
+use crate::batches::RandomRows;
 use crate::columnar::Projection;
+use crate::config::ShardRead;
 use proptest::prelude::*;
 
 const LAYOUTS: [RowLayout; 3] = [RowLayout::Packed, RowLayout::Document, RowLayout::BestFit];
@@ -250,4 +252,73 @@ fn attention_runs_of_a_batch_are_those_of_its_rows_and_copies() {
         }
         assert_eq!(several, layout == RowLayout::BestFit);
     }
+}
+
+#[test]
+fn rows_by_number_are_the_canonical_ones_whatever_is_kept() {
+    for layout in LAYOUTS {
+        let written = corpus(layout, 50, true);
+        let rows = all_rows(&written.corpus);
+        let whole: usize = (0..written.corpus.batches())
+            .map(|at| written.corpus.read(at, Projection::ALL).unwrap())
+            .map(|cut| cut.documents().memory())
+            .sum();
+        for memory in [0, whole / 2, whole] {
+            let bound = ByteSize(memory as u64);
+            let mut random = RandomRows::new(written.corpus.clone(), Projection::ALL, bound);
+            let mut draws = Key::default().generator(Purpose::Order);
+            for _ in 0..300 {
+                let number = draws.below(rows.len() as u32) as usize;
+                let found = random.read(number as u64).unwrap();
+                assert_eq!(found.row().ids, rows[number].row().ids);
+                assert!(random.memory() <= bound || memory < whole);
+            }
+            assert!(random.read(rows.len() as u64).is_err());
+        }
+    }
+}
+
+#[test]
+fn pread_and_mmap_read_the_same_and_pread_survives_a_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = [documents(40, 1), documents(25, 2)];
+    write(folder.path(), &shards, true);
+    let mapped = ShardSet::open(folder.path()).unwrap();
+    let read = ShardSet::open_by(folder.path(), ShardRead::Pread).unwrap();
+    assert_eq!(mapped.batches(), read.batches());
+    for index in 0..mapped.batches().len() {
+        let (a, b) = (
+            mapped.read(index, Projection::ALL).unwrap(),
+            read.read(index, Projection::ALL).unwrap(),
+        );
+        for (a, b) in a.documents().zip(b.documents()) {
+            assert_eq!((a.id, a.tokens), (b.id, b.tokens));
+            assert_eq!((a.word_start, a.span_start), (b.word_start, b.span_start));
+        }
+    }
+    drop(mapped);
+    let path = folder.path().join("shard-1.arrow");
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(2000).unwrap();
+    let last = read.batches().len() - 1;
+    let error = read.read(last, Projection::ALL).unwrap_err().to_string();
+    assert!(
+        error.contains("shard-1.arrow") && error.contains("cut short"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_document_is_found_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = [documents(40, 1), documents(25, 2)];
+    write(folder.path(), &shards, true);
+    let set = ShardSet::open(folder.path()).unwrap();
+    let all = shards.iter().flatten();
+    for (number, document) in (0..).zip(all) {
+        let (batch, place) = set.find(number).unwrap();
+        let batch = set.read(batch, Projection::ALL).unwrap();
+        assert_eq!(batch.document(place).tokens.to_vec(), document.tokens);
+    }
+    assert_eq!(set.find(65), None);
 }

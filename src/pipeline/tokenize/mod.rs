@@ -6,8 +6,8 @@
 //! run that was killed goes on after its last finished file.
 //!
 //! Cost: the tokenizer's. Memory: a few chunks of text and tokens a thread, and what
-//! the tokenizer needs for the documents at hand, about 128 times their size; those
-//! are let in only as `memory` allows.
+//! the tokenizer needs for the documents at hand, 12 times their size at worst, or 128
+//! times where the library encodes; those are let in only as `memory` allows.
 
 pub(super) mod output;
 pub(super) mod rejected;
@@ -24,16 +24,11 @@ use crate::storage::source::sample_fingerprint;
 use crate::storage::{ArtefactKind, InputRecord, Manifest, Standing, TokenizerRecord, atomic};
 use crate::text::document::document_id;
 use crate::text::{Chunk, Corpus, Cursor, Fault, Rejection};
-use crate::tokenizer::{Encoded, Tokenizer};
+use crate::tokenizer::{Encoded, Encoder, Tokenizer};
 use output::{Output, Totals};
 use rejected::RejectedLog;
 use serde_json::Value;
 use std::path::Path;
-
-/// Memory that a tokenizer takes for each byte of the document that it works on:
-/// measured 111 to 121 on 16 MB of English as one document, under WordPiece and
-/// byte-level BPE. Text of one-letter words alone takes twice that.
-pub(super) const MEMORY_PER_BYTE: u64 = 128;
 
 /// The documents of one chunk, tokenised.
 pub(super) struct Tokenized {
@@ -61,8 +56,8 @@ pub fn tokenize(
     options: &StageOptions,
 ) -> Result<Manifest> {
     config.check()?;
-    check_memory(config, options)?;
     let tokenizer = Tokenizer::load(config)?;
+    check_memory(config, tokenizer.memory_per_byte(), options)?;
     let corpus = Corpus::open(config)?;
     let configuration = configuration(config, &tokenizer)?;
     let inputs = corpus.files().iter().map(|path| input_record(path));
@@ -83,6 +78,7 @@ pub fn tokenize(
         wide: tokenizer.is_wide(),
         spans: false,
         batch_tokens: config.batch_tokens,
+        zstd_level: config.zstd_level,
     };
     let mut out = Output::resume(output, options.part, frame.fingerprint.clone(), layout)?;
     let mut log = RejectedLog::resume(&rejected, out.rejected_bytes())?;
@@ -96,7 +92,7 @@ pub fn tokenize(
         fingerprint: tokenizer.fingerprint().to_owned(),
         vocabulary_size: tokenizer.vocabulary_size() as u64,
         special_tokens: tokenizer.special().clone(),
-        tokenizer_path: "library".into(),
+        tokenizer_path: tokenizer.path(),
     });
     files.into_iter().for_each(|file| frame.file(file));
     totals.add_to(&mut frame);
@@ -114,7 +110,7 @@ fn write_all(
     let meter = options
         .progress
         .meter("tokenize", "bytes of input", Some(corpus.bytes()));
-    let allowance = Allowance::new(options.memory.0 / MEMORY_PER_BYTE);
+    let allowance = Allowance::new(options.memory.0 / tokenizer.memory_per_byte());
     let paths: Vec<String> = corpus
         .files()
         .iter()
@@ -123,7 +119,11 @@ fn write_all(
     parallel::ordered(
         options.threads,
         corpus.chunks(options.part, out.next()),
-        || |chunk: Chunk| work(corpus, tokenizer, &allowance, &paths, chunk),
+        || {
+            let mut encoder = tokenizer.encoder();
+            let (allowance, paths) = (&allowance, &paths);
+            move |chunk: Chunk| work(corpus, &mut encoder, allowance, paths, chunk)
+        },
         |chunk| {
             options.check_stop()?;
             for rejection in &chunk.rejections {
@@ -150,7 +150,7 @@ fn write_all(
 /// Reads and tokenises one chunk.
 fn work(
     corpus: &Corpus,
-    tokenizer: &Tokenizer,
+    encoder: &mut Encoder<'_>,
     allowance: &Allowance,
     paths: &[String],
     chunk: Chunk,
@@ -161,7 +161,7 @@ fn work(
         let document_id = document_id(cursor.file, outcome.place);
         let tokenised = outcome.text.and_then(|text| {
             let _held = allowance.take(text.len() as u64);
-            done.add(tokenizer, document_id, &text)
+            done.add(encoder, document_id, &text)
                 .map_err(|reason| Fault::of(reason, text.as_bytes()))
         });
         if let Err(fault) = tokenised {
@@ -195,10 +195,15 @@ impl Tokenized {
     }
 
     /// Adds the tokens of one document, or says why it has none.
-    fn add(&mut self, tokenizer: &Tokenizer, id: Option<u64>, text: &str) -> Result<(), String> {
+    fn add(
+        &mut self,
+        encoder: &mut Encoder<'_>,
+        id: Option<u64>,
+        text: &str,
+    ) -> Result<(), String> {
         let id = id.ok_or("it lies beyond 2^40 bytes: split the file")?;
         let before = self.encoded.tokens.len();
-        tokenizer
+        encoder
             .encode(text, &mut self.encoded)
             .map_err(|error| error.to_string())?;
         let tokens = self.encoded.tokens.len() - before;
@@ -212,13 +217,14 @@ impl Tokenized {
 }
 
 /// What of the configuration changes the files: not where inputs and tokenizer lie
-/// (their content counts), nor what may be rejected.
+/// (their content counts), what may be rejected, or what makes the same tokens.
 fn configuration(config: &TokenizeConfig, tokenizer: &Tokenizer) -> Result<Value> {
     let mut value = serde_json::to_value(config)
         .map_err(|error| Error::library("configuration of tokenize", error))?;
     if let Some(keys) = value.as_object_mut() {
         keys.remove("inputs");
         keys.remove("max_rejected");
+        keys.remove("tokenizer_path");
         keys.insert("tokenizer".into(), tokenizer.fingerprint().into());
     }
     Ok(value)
@@ -250,19 +256,19 @@ pub(super) fn input_record(path: &Path) -> Result<InputRecord> {
     })
 }
 
-fn check_memory(config: &TokenizeConfig, options: &StageOptions) -> Result<()> {
-    let most = options.memory.0 / MEMORY_PER_BYTE;
+fn check_memory(config: &TokenizeConfig, per_byte: u64, options: &StageOptions) -> Result<()> {
+    let most = options.memory.0 / per_byte;
     if config.max_document.0 <= most {
         return Ok(());
     }
     Err(Error::usage(
         "tokenize.max_document",
         format!("{} with {} of memory", config.max_document, options.memory),
-        format!("at most a {MEMORY_PER_BYTE}th of the memory"),
+        format!("at most a {per_byte}th of the memory, as this tokenizer needs it"),
         format!(
             "lower max_document to {}, or raise memory to {}",
             ByteSize(most),
-            ByteSize(config.max_document.0.saturating_mul(MEMORY_PER_BYTE))
+            ByteSize(config.max_document.0.saturating_mul(per_byte))
         ),
     ))
 }
