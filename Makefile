@@ -2,7 +2,8 @@
 # The Python environment lives in the cache, so a fresh clone is quick.
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloze
-VENV := $(CACHE)/venv-$(shell cksum < tests/python/requirements.txt | cut -d' ' -f1)
+REQUIREMENTS := tests/python/requirements.txt tests/python/requirements-exchange.txt
+VENV := $(CACHE)/venv-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .PHONY: test test-rust test-python lint bench schemas fuzz
@@ -18,9 +19,10 @@ test-python: $(VENV)/ready
 	CLOZE_BIN=$(TARGET)/release/cloze HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 \
 		$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/python
 
-$(VENV)/ready: tests/python/requirements.txt
+$(VENV)/ready: $(REQUIREMENTS)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/python/requirements-exchange.txt
 	touch $@
 
 lint:

@@ -9,6 +9,7 @@ pub mod batches;
 pub mod cli;
 pub mod columnar;
 pub mod config;
+pub mod exchange;
 pub mod masking;
 pub mod parallel;
 pub mod pipeline;

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("columnar", 1),
     ("text", 2),
     ("tokenizer", 2),
+    ("exchange", 2),
     ("statistics", 3),
     ("segment", 4),
     ("shard", 4),
@@ -30,6 +31,10 @@ const SIBLINGS: u32 = 4;
 const HEAVY: &[(&str, &[&str])] = &[
     ("rayon", &["parallel/"]),
     ("indicatif", &["progress/"]),
+    ("object_store", &["storage/remote/"]),
+    ("tokio", &["storage/remote/"]),
+    ("rustls", &["storage/remote/"]),
+    ("futures_util", &["storage/remote/"]),
     ("arrow_array", &["columnar/"]),
     ("arrow_buffer", &["columnar/"]),
     ("arrow_ipc", &["columnar/"]),

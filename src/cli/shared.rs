@@ -6,6 +6,7 @@ use crate::base::size::ByteSize;
 use crate::cli::stop;
 use crate::pipeline::stage::StageOptions;
 use crate::progress::{LogFormat, Progress};
+use crate::storage::cache;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
@@ -35,6 +36,17 @@ pub fn add(command: Command) -> Command {
                 .long("scratch")
                 .help("Folder for temporary files; without it, beside the output")
                 .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("cache")
+                .long("cache")
+                .help("Folder for copies of objects (s3://, gs://, az://, http://) [default: CLOZE_CACHE, or ~/.cache/cloze/objects]")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("cache_size")
+                .long("cache-size")
+                .help("Bound on that folder, for example 200GiB [default: CLOZE_CACHE_SIZE, or 64GiB]"),
         )
         .arg(
             Arg::new("log_format")
@@ -89,6 +101,10 @@ pub fn options(matches: &ArgMatches, defaults: StageOptions) -> Result<StageOpti
         "silent" => LogFormat::Silent,
         _ => LogFormat::Text,
     };
+    let cache_size = typed::<String>(matches, "cache_size")
+        .map(|text| text.parse::<ByteSize>())
+        .transpose()?;
+    cache::configure(typed::<PathBuf>(matches, "cache"), cache_size)?;
     let part = match (typed::<u32>(matches, "part"), typed::<u32>(matches, "of")) {
         (Some(index), Some(of)) => Part::new(index, of)?,
         _ => defaults.part,

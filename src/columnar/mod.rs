@@ -5,7 +5,9 @@
 pub mod batch;
 pub mod counts;
 pub mod documents;
+pub mod export;
 pub mod footer;
+pub mod ids;
 mod message;
 mod parquet_file;
 pub mod runs;

@@ -3,6 +3,7 @@
 //! Parquet's column about 4 MiB.
 
 use crate::base::error::{Error, Result};
+use crate::storage::cache::copy_of_input;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
 use arrow_ipc::reader::{FileReader, StreamReader};
@@ -48,6 +49,7 @@ impl TextColumn {
     /// Opens `column` of the file at `path`; refuses a missing column and one that
     /// holds no text. Reads no value yet.
     pub fn open(path: &Path, column: &str, format: ColumnarFormat) -> Result<Self> {
+        let path = &copy_of_input(path)?;
         let broken = |error: &dyn std::fmt::Display| broken(path, format, error);
         let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
         let (batches, count): (Batches, _) = match format {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TextFormat {
-    /// By the file's name: .jsonl, .parquet, .arrow, .md, .txt; wiki_NN is
+    /// By the file's name: .jsonl, .parquet, .arrow, .mds, .md, .txt; wiki_NN is
     /// WikiExtractor's; anything else plain text.
     #[default]
     Auto,
@@ -24,6 +24,8 @@ pub enum TextFormat {
     Arrow,
     /// WikiExtractor's `<doc …>` … `</doc>`.
     Wikiextractor,
+    /// MosaicML's MDS shards.
+    Mds,
 }
 
 /// What one document of plain text is.
@@ -66,7 +68,7 @@ pub struct TokenizeConfig {
     pub format: TextFormat,
     /// What one document of plain text is.
     pub document: DocumentRule,
-    /// The field or column that holds the text, in jsonl, Parquet and Arrow.
+    /// The field or column that holds the text, in jsonl, Parquet, Arrow and MDS.
     pub text_field: String,
     /// Lower-case and strip accents, for a vocab.txt only; without it, by
     /// tokenizer_config.json or by whether the vocabulary has upper-case words.

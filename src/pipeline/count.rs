@@ -289,8 +289,8 @@ impl<'a> TokenFiles<'a> {
     /// belongs to a part of N.
     pub fn open(artefact: &Artefact, options: &'a StageOptions) -> Result<Self> {
         let files = artefact
-            .files()
-            .map(|(path, _)| DocumentFile::open(FileSource::open(path)?))
+            .copies()
+            .map(|copy| DocumentFile::open(FileSource::open(copy?.0)?))
             .collect::<Result<Vec<_>>>()?;
         let pieces = files
             .iter()

@@ -7,7 +7,7 @@ use crate::columnar::counts::CountsFile;
 use crate::columnar::vocabulary::VocabularyFile;
 use crate::columnar::{Document, DocumentFile, Projection};
 use crate::pipeline::summary::grouped;
-use crate::storage::{Artefact, ArtefactKind, FileSource};
+use crate::storage::{Artefact, ArtefactKind, FileSource, cache};
 use crate::tokenizer::{Tokenizer, read_written};
 use std::fmt::Write;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub fn inspect(path: &Path) -> Result<String> {
         // A run's words are a file of counts.
         ArtefactKind::Runs | ArtefactKind::Counts => sample_counts(&artefact, &mut out)?,
         ArtefactKind::Vocabulary => sample_vocabulary(&artefact, &mut out)?,
-        ArtefactKind::Run => {}
+        ArtefactKind::Run | ArtefactKind::Export => {}
     }
     Ok(out)
 }
@@ -125,9 +125,10 @@ fn describe(artefact: &Artefact, out: &mut String) -> std::fmt::Result {
 fn sample_documents(artefact: &Artefact, out: &mut String) -> Result<()> {
     let record = artefact.tokenizer()?;
     let tokenizer = read_written(artefact.folder(), record)?;
-    let Some((path, _)) = artefact.files().find(|(_, file)| file.rows > 0) else {
+    let Some((path, file)) = artefact.files().find(|(_, file)| file.rows > 0) else {
         return Ok(());
     };
+    let path = cache::copy_of(&path, file.bytes, &file.hash)?;
     let file = DocumentFile::open(FileSource::open(path)?)?;
     let batch = file.batch(0, Projection::ALL)?;
     let document = batch.document(0);
@@ -200,7 +201,8 @@ fn sample_counts(artefact: &Artefact, out: &mut String) -> Result<()> {
         if record.rows == 0 || !name.ends_with(".parquet") {
             continue;
         }
-        CountsFile::open(&path)?.read(|_, text, count| {
+        let copy = cache::copy_of(&path, record.bytes, &record.hash)?;
+        CountsFile::open(&copy)?.read(|_, text, count| {
             if most.len() < SAMPLE_ROWS || most.last().is_some_and(|(least, _)| count > *least) {
                 let at = most.partition_point(|(other, _)| *other >= count);
                 most.insert(at, (count, text.to_owned()));
@@ -221,7 +223,8 @@ fn sample_counts(artefact: &Artefact, out: &mut String) -> Result<()> {
 }
 
 fn sample_vocabulary(artefact: &Artefact, out: &mut String) -> Result<()> {
-    for (path, _) in artefact.files() {
+    for copy in artefact.copies() {
+        let (path, _) = copy?;
         let mut shown = (0, 0);
         VocabularyFile::open(&path)?.read(|entry| {
             if shown.0 != entry.length {

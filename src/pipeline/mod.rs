@@ -2,6 +2,8 @@
 //! a configuration to an artefact; `run` calls them in order.
 
 pub mod count;
+pub mod export;
+pub mod import;
 pub mod inspect;
 pub mod masks;
 pub mod merge;

@@ -8,6 +8,7 @@ use crate::pipeline::stage::StageOptions;
 use crate::pipeline::summary::{StageFigures, Summary};
 use crate::pipeline::{count, preview, shard, tokenize, train, vocabulary};
 use crate::progress::memory;
+use crate::storage::place;
 use crate::storage::{ArtefactKind, Manifest, atomic};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -59,6 +60,7 @@ pub fn run(
     mut show: impl FnMut(&Preview),
 ) -> Result<Summary> {
     config.check()?;
+    place::check_local(work, "a pipeline's work")?;
     if let Some(unknown) = only.iter().find(|name| !STAGES.contains(&name.as_str())) {
         return Err(Error::usage(
             "--only",

@@ -16,7 +16,7 @@ use crate::statistics::tally::{MAX_LENGTH, Totals};
 use crate::statistics::{Corpus, Counting, Counts, Run, RunSink};
 use crate::storage::manifest::FORMAT;
 use crate::storage::source::hash_file;
-use crate::storage::{Artefact, ArtefactKind, AtomicFile, FileRecord, Manifest, Standing};
+use crate::storage::{Artefact, ArtefactKind, AtomicFile, FileRecord, Manifest, Standing, cache};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -253,7 +253,8 @@ fn configuration_of(artefacts: &[Artefact]) -> Result<RunConfiguration> {
 fn open_run(artefact: &Artefact, manifest: &Manifest, length: u32) -> Result<Run> {
     let words = artefact.folder().join(words_file(manifest.part));
     let windows = artefact.folder().join(windows_file(manifest.part));
-    for path in [&words, &windows] {
+    let mut copies = Vec::new();
+    for path in [words, windows] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let record = manifest.files.iter().find(|file| file.name == name);
         let Some(record) = record else {
@@ -264,19 +265,22 @@ fn open_run(artefact: &Artefact, manifest: &Manifest, length: u32) -> Result<Run
                 "count this part again",
             ));
         };
+        let copy = cache::copy_of(&path, record.bytes, &record.hash)?;
         // Windows are checked as they are read, batch by batch.
-        if path == &words && hash_file(&words)? != record.hash {
+        if copies.is_empty() && hash_file(&copy)? != record.hash {
             return Err(Error::corrupt(
-                words.display().to_string(),
+                path.display().to_string(),
                 "another hash",
                 format!("hash {}, as its manifest says", record.hash),
                 "the file is damaged: copy it again, or count this part again",
             ));
         }
+        copies.push(copy);
     }
+    let windows = RunFile::open(&copies[1], length as usize)?;
     Ok(Run {
-        words,
-        windows: RunFile::open(&windows, length as usize)?,
+        words: copies.swap_remove(0),
+        windows,
     })
 }
 

@@ -23,7 +23,7 @@ use crate::segment::{Segmenter, Units};
 use crate::shard::place::{shard_of, shuffle_key};
 use crate::storage::scratch::Buckets;
 use crate::storage::{
-    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, atomic,
+    Artefact, ArtefactKind, AtomicFile, FileRecord, FileSource, Manifest, Standing, atomic, place,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,8 +100,8 @@ pub fn shard(
             .transpose()
     };
     let files = artefact
-        .files()
-        .map(|(path, _)| DocumentFile::open(FileSource::open(path)?))
+        .copies()
+        .map(|copy| DocumentFile::open(FileSource::open(copy?.0)?))
         .collect::<Result<Vec<_>>>()?;
     let total: u64 = files.iter().map(|file| file.footer().tokens()).sum();
     let shards = u32::try_from(total.div_ceil(config.shard_tokens).max(1)).map_err(|_| {
@@ -128,7 +128,7 @@ pub fn shard(
     };
     let figures = stage.write(&files, open_units)?;
 
-    let json = std::fs::read(&tokenizer_file).map_err(|e| Error::io("read", &tokenizer_file, e))?;
+    let json = place::read(&tokenizer_file)?;
     atomic::write(output.join(&record.file), &json)?;
     let written = frame.manifest();
     let documents: u64 = written.files.iter().map(|file| file.rows).sum();
@@ -234,7 +234,7 @@ impl Sharding<'_> {
     /// A shard that an interrupted run of the same stage finished.
     fn earlier(&self, shard: u32) -> Result<Option<(FileRecord, Figures)>> {
         let path = self.path(shard);
-        if !path.exists() {
+        if !place::exists(&path)? {
             return Ok(None);
         }
         let Ok(file) = FileSource::open(&path).and_then(DocumentFile::open) else {
@@ -243,9 +243,7 @@ impl Sharding<'_> {
         let note: Result<Note, _> = serde_json::from_value(file.footer().note.clone());
         match note {
             Ok(note) if note.fingerprint == self.frame.fingerprint => {
-                let bytes = std::fs::metadata(&path)
-                    .map_err(|e| Error::io("read", &path, e))?
-                    .len();
+                let bytes = place::length(&path)?.unwrap_or(0);
                 let record = FileRecord {
                     name: format!("shard-{shard:05}.arrow"),
                     bytes,

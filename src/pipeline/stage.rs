@@ -7,7 +7,8 @@ use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::progress::Progress;
 use crate::storage::manifest::{ArtefactKind, FORMAT, FileRecord, InputRecord, Manifest};
-use crate::storage::{Standing, standing};
+use crate::storage::remote::is_remote;
+use crate::storage::{Standing, cache, standing};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +63,9 @@ impl StageOptions {
     pub fn scratch_beside(&self, output: &Path) -> PathBuf {
         match &self.scratch {
             Some(scratch) => scratch.clone(),
+            None if is_remote(output) => {
+                cache::outgoing().unwrap_or_else(|_| std::env::temp_dir().join("cloze"))
+            }
             None => output.parent().unwrap_or(Path::new(".")).join(".scratch"),
         }
     }

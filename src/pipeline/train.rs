@@ -11,6 +11,7 @@ use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::{masks, start};
 use crate::progress::short;
 use crate::shard::ShardSet;
+use crate::storage::place;
 use crate::storage::source::hash_file;
 use crate::storage::{ArtefactKind, FileRecord, Manifest, Standing, atomic};
 use crate::tokenizer::{Role, Tokenizer, read_written, require};
@@ -37,6 +38,7 @@ pub fn train(
     options: &StageOptions,
 ) -> Result<Manifest> {
     config.check()?;
+    place::check_local(output, "checkpoints, which are renamed")?;
     let set = ShardSet::open_by(shards, config.read)?;
     let record = set.tokenizer()?.clone();
     for role in [Role::Mask, Role::Sep, Role::Pad] {

@@ -30,7 +30,8 @@ pub fn verify(path: &Path) -> Result<Verified> {
         bytes: 0,
         rows: 0,
     };
-    for (file, record) in artefact.files() {
+    for copy in artefact.copies() {
+        let (file, record) = copy?;
         check_bytes(&file, record)?;
         verified.files += 1;
         verified.bytes += record.bytes;
@@ -42,7 +43,7 @@ pub fn verify(path: &Path) -> Result<Verified> {
             ArtefactKind::Runs => check_run(&artefact, &file, record)?,
             ArtefactKind::Counts => check_counts(&file, record)?,
             ArtefactKind::Vocabulary => check_vocabulary(&file, record)?,
-            ArtefactKind::Run => 0,
+            ArtefactKind::Run | ArtefactKind::Export => 0,
         };
     }
     if let Some(record) = &artefact.manifests[0].tokenizer {

@@ -197,7 +197,8 @@ fn ranked(
 /// another count.
 fn open_counts(counts: &Artefact) -> Result<Vec<(CountsFile, CountsNote)>> {
     let mut files = Vec::new();
-    for (path, _) in counts.files() {
+    for copy in counts.copies() {
+        let (path, _) = copy?;
         let file = CountsFile::open(&path)?;
         let note: CountsNote = serde_json::from_value(file.note().clone()).map_err(|error| {
             Error::corrupt(

@@ -54,7 +54,8 @@ impl ShardSet {
         let wide = is_wide(artefact.tokenizer()?.vocabulary_size as usize);
         let mut shards = Vec::new();
         let mut batches = Vec::new();
-        for (path, record) in artefact.files() {
+        for copy in artefact.copies() {
+            let (path, record) = copy?;
             let source: Box<dyn ByteSource> = match read {
                 ShardRead::Mmap => Box::new(MappedSource::open(&path)?),
                 ShardRead::Pread => Box::new(FileSource::open(&path)?),

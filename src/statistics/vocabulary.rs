@@ -7,6 +7,7 @@ use crate::columnar::vocabulary::Entry;
 use crate::columnar::{VocabularyFile, write_vocabulary};
 use crate::config::WordRules;
 use crate::statistics::tally::MAX_LENGTH;
+use crate::storage::cache::copy_of_input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -97,7 +98,7 @@ impl MaskingVocabulary {
 
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = VocabularyFile::open(path)?;
+        let file = VocabularyFile::open(&copy_of_input(path)?)?;
         let wrong = |found: String, expected: &str| {
             Error::corrupt(
                 path.display().to_string(),

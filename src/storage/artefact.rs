@@ -4,6 +4,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use crate::storage::manifest::{ArtefactKind, FileRecord, InputRecord, Manifest, TokenizerRecord};
+use crate::storage::{cache, place};
 use std::path::{Path, PathBuf};
 
 /// A complete artefact: every part's manifest, in order.
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct Artefact {
     /// The folder, or the one file.
     pub path: PathBuf,
+    in_folder: bool,
     /// The manifests of all parts.
     pub manifests: Vec<Manifest>,
 }
@@ -19,11 +21,13 @@ impl Artefact {
     /// Opens the artefact at `path`, of whatever kind. A folder holds its manifests;
     /// a single file has its manifest beside it.
     pub fn open_any(path: &Path) -> Result<Self> {
-        let manifests = if path.is_dir() {
+        let in_folder = place::is_folder(path)?;
+        let manifests = if in_folder {
             read_all(path)?
         } else {
             let beside = Manifest::beside(path);
-            if !path.exists() && !beside.exists() {
+            let has_manifest = place::exists(&beside)?;
+            if !has_manifest && !place::exists(path)? {
                 return Err(Error::input(
                     path.display().to_string(),
                     "no such file or folder",
@@ -31,7 +35,7 @@ impl Artefact {
                     "check the path",
                 ));
             }
-            if !beside.exists() {
+            if !has_manifest {
                 return Err(Error::input(
                     path.display().to_string(),
                     "no manifest beside it",
@@ -43,6 +47,7 @@ impl Artefact {
         };
         let artefact = Self {
             path: path.to_owned(),
+            in_folder,
             manifests,
         };
         artefact.check_parts()?;
@@ -114,7 +119,7 @@ impl Artefact {
 
     /// The folder that its files are in.
     pub fn folder(&self) -> &Path {
-        if self.path.is_dir() {
+        if self.in_folder {
             &self.path
         } else {
             self.path.parent().unwrap_or(Path::new(""))
@@ -128,6 +133,15 @@ impl Artefact {
         files
             .into_iter()
             .map(|file| (self.folder().join(&file.name), file))
+    }
+
+    /// As [`files`](Self::files), each as a file of this machine: its own path, or that of
+    /// a copy of the object, fetched when it is asked for and checked by its hash.
+    pub fn copies(&self) -> impl Iterator<Item = Result<(PathBuf, &FileRecord)>> {
+        self.files().map(|(path, file)| {
+            let copy = cache::copy_of(&path, file.bytes, &file.hash)?;
+            Ok((copy, file))
+        })
     }
 
     /// The tokenizer behind the ids; an error where the artefact has none.
@@ -166,12 +180,10 @@ impl Artefact {
 /// All manifests in `folder`, by part.
 pub fn read_all(folder: &Path) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::io("read folder", folder, e))?;
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io("read folder", folder, e))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for (path, _) in place::files(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name == "manifest.json" || (name.starts_with("manifest-") && name.ends_with(".json")) {
-            manifests.push(Manifest::read(&entry.path())?);
+            manifests.push(Manifest::read(&path)?);
         }
     }
     manifests.sort_by_key(|manifest| (manifest.part.of, manifest.part.index));

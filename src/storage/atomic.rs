@@ -1,11 +1,15 @@
 //! A file appears whole or not at all: it is written beside its place as
-//! `.NAME.partial`, hashed as it goes, synced, and renamed. Costs one sync a file.
+//! `.NAME.partial`, hashed as it goes, synced, and renamed. Costs one sync a file. A file
+//! of an object store is written to a local folder first, and uploaded when it is whole.
 
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint::Hasher;
+use crate::storage::cache;
+use crate::storage::remote::{is_remote, upload};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What was written: hash what was written, not what was offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +33,26 @@ impl AtomicFile {
     /// Begins the file that will be `path`; makes its folder where there is none.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
+        if is_remote(&path) {
+            return Self::outgoing(path);
+        }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
         }
         let partial = partial_of(&path);
+        Self::begin(path, partial)
+    }
+
+    /// Begins a file of an object store in a folder of this machine.
+    fn outgoing(path: PathBuf) -> Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}.partial", std::process::id());
+        let partial = cache::outgoing()?.join(name);
+        Self::begin(path, partial)
+    }
+
+    fn begin(path: PathBuf, partial: PathBuf) -> Result<Self> {
         let file = File::create(&partial).map_err(|e| Error::io("write", &partial, e))?;
         Ok(Self {
             path,
@@ -59,14 +79,23 @@ impl AtomicFile {
         let place = |e: io::Error| Error::io("write", &self.path, e);
         if let Some(buffered) = self.file.take() {
             let file = buffered.into_inner().map_err(|e| place(e.into_error()))?;
-            file.sync_all().map_err(place)?;
+            if !is_remote(&self.path) {
+                file.sync_all().map_err(place)?;
+            }
+        }
+        let written = Written {
+            bytes: self.bytes,
+            hash: self.hasher.digest(),
+        };
+        if is_remote(&self.path) {
+            let uploaded = upload(&self.partial, &self.path, &written.hash);
+            fs::remove_file(&self.partial).map_err(place)?;
+            uploaded?;
+            return Ok(written);
         }
         fs::rename(&self.partial, &self.path).map_err(place)?;
         sync_folder(&self.path)?;
-        Ok(Written {
-            bytes: self.bytes,
-            hash: self.hasher.digest(),
-        })
+        Ok(written)
     }
 }
 

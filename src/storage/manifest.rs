@@ -6,8 +6,8 @@ use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::SpecialTokens;
-use crate::storage::atomic;
 use crate::storage::source::sample_fingerprint;
+use crate::storage::{atomic, place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,6 +33,8 @@ pub enum ArtefactKind {
     Shards,
     /// A training run.
     Run,
+    /// Files for other programs.
+    Export,
 }
 
 impl ArtefactKind {
@@ -44,6 +46,7 @@ impl ArtefactKind {
             Self::Vocabulary => "vocabulary",
             Self::Shards => "shard",
             Self::Run => "train",
+            Self::Export => "export",
         }
     }
 
@@ -56,6 +59,7 @@ impl ArtefactKind {
             Self::Vocabulary => "a masking vocabulary",
             Self::Shards => "shards",
             Self::Run => "a training run",
+            Self::Export => "exported files",
         }
     }
 }
@@ -193,7 +197,7 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        let json = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let json = place::read(path)?;
         let damaged = |error: serde_json::Error| {
             Error::corrupt(
                 path.display().to_string(),

@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
+use crate::storage::remote::{Remote, is_remote};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -40,22 +41,34 @@ impl<S: ByteSource + ?Sized> ByteSource for Box<S> {
     }
 }
 
-/// A file read with `pread`: each read copies into fresh memory.
+/// A file read with `pread`, or an object read in ranges: each read copies into fresh
+/// memory.
 pub struct FileSource {
     path: PathBuf,
-    file: File,
+    file: Opened,
     len: u64,
+}
+
+enum Opened {
+    File(File),
+    Object(Remote),
 }
 
 impl FileSource {
     /// Opens `path`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let file = File::open(&path).map_err(|e| Error::io("read", &path, e))?;
-        let len = file
-            .metadata()
-            .map_err(|e| Error::io("read", &path, e))?
-            .len();
+        let failed = |error| Error::io("read", &path, error);
+        let (file, len) = if is_remote(&path) {
+            let remote = Remote::new(&path)?;
+            let found = remote.object()?.map(|object| object.bytes);
+            let missing = || failed(std::io::ErrorKind::NotFound.into());
+            (Opened::Object(remote), found.ok_or_else(missing)?)
+        } else {
+            let file = File::open(&path).map_err(failed)?;
+            let len = file.metadata().map_err(failed)?.len();
+            (Opened::File(file), len)
+        };
         Ok(Self { path, file, len })
     }
 }
@@ -67,15 +80,20 @@ impl ByteSource for FileSource {
 
     fn read(&self, offset: u64, length: usize) -> Result<Bytes> {
         check_range(&self.path, self.len, offset, length)?;
-        let mut bytes = vec![0; length];
-        match self.file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(bytes.into()),
-            // Shorter than it was when it was opened.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                let len = self.file.metadata().map_or(0, |found| found.len());
-                Err(cut_short(&self.path, len, offset, length))
+        match &self.file {
+            Opened::Object(remote) => remote.range(offset, length as u64),
+            Opened::File(file) => {
+                let mut bytes = vec![0; length];
+                match file.read_exact_at(&mut bytes, offset) {
+                    Ok(()) => Ok(bytes.into()),
+                    // Shorter than it was when it was opened.
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                        let len = file.metadata().map_or(0, |found| found.len());
+                        Err(cut_short(&self.path, len, offset, length))
+                    }
+                    Err(error) => Err(Error::io("read", &self.path, error)),
+                }
             }
-            Err(error) => Err(Error::io("read", &self.path, error)),
         }
     }
 
@@ -104,8 +122,15 @@ fn cut_short(path: &Path, len: u64, offset: u64, length: usize) -> Error {
     )
 }
 
-/// Fingerprint of a whole file, read in pieces of 1 MiB.
+/// Fingerprint of a whole file, read in pieces of 1 MiB; of an object that cloze wrote,
+/// as it was written with it.
 pub fn hash_file(path: &Path) -> Result<String> {
+    if is_remote(path) {
+        let remote = Remote::new(path)?;
+        if let Some(object) = remote.object()? {
+            return remote.hash(&object);
+        }
+    }
     let source = FileSource::open(path)?;
     let mut hasher = fingerprint::Hasher::new();
     let mut offset = 0;
@@ -131,9 +156,22 @@ pub fn sample_fingerprint(path: &Path) -> Result<(u64, String)> {
     }
     let mut hasher = fingerprint::Hasher::new();
     hasher.update(&len.to_le_bytes());
-    for piece in 0..PIECES {
+    let pieces = (0..PIECES).map(|piece| {
         let offset = (len - PIECE) as u128 * u128::from(piece) / u128::from(PIECES - 1);
-        hasher.update(&source.read(offset as u64, PIECE as usize)?);
+        offset as u64..offset as u64 + PIECE
+    });
+    match &source.file {
+        Opened::Object(remote) => {
+            let pieces: Vec<_> = pieces.collect();
+            for bytes in remote.ranges(&pieces)? {
+                hasher.update(&bytes);
+            }
+        }
+        Opened::File(_) => {
+            for piece in pieces {
+                hasher.update(&source.read(piece.start, PIECE as usize)?);
+            }
+        }
     }
     Ok((len, hasher.digest()))
 }

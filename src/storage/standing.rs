@@ -4,8 +4,8 @@
 use crate::base::error::{Error, Result};
 use crate::storage::artefact::read_all;
 use crate::storage::manifest::{InputRecord, Manifest};
+use crate::storage::place;
 use serde_json::Value;
-use std::fs;
 use std::path::Path;
 
 /// Whether a part has to be made.
@@ -22,7 +22,7 @@ pub enum Standing {
 /// Work made with another configuration, other inputs or another number of parts is
 /// refused, naming keys and inputs that differ; with `overwrite` it is removed.
 pub fn standing(folder: &Path, wanted: &Manifest, overwrite: bool) -> Result<Standing> {
-    if !folder.exists() {
+    if !place::is_folder(folder)? {
         return Ok(Standing::ToDo);
     }
     for earlier in read_all(folder)? {
@@ -34,10 +34,10 @@ pub fn standing(folder: &Path, wanted: &Manifest, overwrite: bool) -> Result<Sta
         if !same {
             remove(folder, &path, &earlier)?;
         } else if earlier.part == wanted.part {
-            if files_are_whole(folder, &earlier) {
+            if files_are_whole(folder, &earlier)? {
                 return Ok(Standing::Done(Box::new(earlier)));
             }
-            remove_file(&path)?;
+            place::remove(&path)?;
         }
     }
     Ok(Standing::ToDo)
@@ -46,7 +46,7 @@ pub fn standing(folder: &Path, wanted: &Manifest, overwrite: bool) -> Result<Sta
 /// As [`standing`] for an artefact of a single file with its manifest beside it.
 pub fn standing_of_file(file: &Path, wanted: &Manifest, overwrite: bool) -> Result<Standing> {
     let path = Manifest::beside(file);
-    if !path.exists() {
+    if !place::exists(&path)? {
         return Ok(Standing::ToDo);
     }
     let earlier = Manifest::read(&path)?;
@@ -58,10 +58,10 @@ pub fn standing_of_file(file: &Path, wanted: &Manifest, overwrite: bool) -> Resu
         remove(&folder, &path, &earlier)?;
         return Ok(Standing::ToDo);
     }
-    if files_are_whole(&folder, &earlier) {
+    if files_are_whole(&folder, &earlier)? {
         return Ok(Standing::Done(Box::new(earlier)));
     }
-    remove_file(&path)?;
+    place::remove(&path)?;
     Ok(Standing::ToDo)
 }
 
@@ -69,10 +69,13 @@ fn same_stage(earlier: &Manifest, wanted: &Manifest) -> bool {
     earlier.artefact == wanted.artefact && earlier.fingerprint == wanted.fingerprint
 }
 
-fn files_are_whole(folder: &Path, manifest: &Manifest) -> bool {
-    manifest.files.iter().all(|file| {
-        fs::metadata(folder.join(&file.name)).is_ok_and(|found| found.len() == file.bytes)
-    })
+fn files_are_whole(folder: &Path, manifest: &Manifest) -> Result<bool> {
+    for file in &manifest.files {
+        if place::length(&folder.join(&file.name))? != Some(file.bytes) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn made_otherwise(path: &Path, earlier: &Manifest, wanted: &Manifest) -> Error {
@@ -160,16 +163,9 @@ fn differences(path: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
 
 fn remove(folder: &Path, manifest_path: &Path, manifest: &Manifest) -> Result<()> {
     // The manifest goes first: without it the part counts as not done.
-    remove_file(manifest_path)?;
+    place::remove(manifest_path)?;
     for file in &manifest.files {
-        remove_file(&folder.join(&file.name))?;
+        place::remove(&folder.join(&file.name))?;
     }
     Ok(())
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
-        _ => Ok(()),
-    }
 }

@@ -9,15 +9,15 @@ use super::decompress;
 use super::document::{self, Outcome, POSITION_BITS, Place};
 use super::format::{self, Shape};
 use super::frames::{Fault, Frame, Frames, Framing, broken};
-use super::inputs;
+use super::{inputs, mds};
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::columnar::text::{TextColumn, TextRows};
 use crate::config::TokenizeConfig;
 use crate::parallel::ahead::{Ahead, ahead};
+use crate::storage::{Input, Lost, place};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs::File;
 use std::io;
 use std::iter::Peekable;
 use std::ops::Range;
@@ -56,7 +56,7 @@ pub struct Chunk {
 enum Work {
     /// Frames that begin in a range of a plain file.
     Range(Shape, Framing, Range<u64>),
-    /// Frames of a compressed file.
+    /// Frames of a file that is read as one stream.
     Frames(Shape, Vec<Frame>),
     /// Rows of a table, and where it breaks behind them, if it does.
     Rows(Vec<Rows>, Option<(u64, String)>),
@@ -77,6 +77,7 @@ pub struct Corpus {
     files: Vec<PathBuf>,
     config: TokenizeConfig,
     chunk_bytes: u64,
+    lost: Lost,
 }
 
 impl Corpus {
@@ -96,6 +97,7 @@ impl Corpus {
             files,
             config: config.clone(),
             chunk_bytes: config.file_bytes.0.clamp(1, CHUNK_BYTES),
+            lost: Lost::default(),
         })
     }
 
@@ -106,7 +108,7 @@ impl Corpus {
 
     /// Length of all files together, as far as they can be seen.
     pub fn bytes(&self) -> u64 {
-        let length = |path: &PathBuf| path.metadata().map_or(0, |found| found.len());
+        let length = |path: &PathBuf| place::length(path).ok().flatten().unwrap_or(0);
         self.files.iter().map(length).sum()
     }
 
@@ -114,7 +116,7 @@ impl Corpus {
     /// open at a time. A file that cannot be read takes none.
     pub fn decompressor_memory(&self) -> u64 {
         let memory = |path: &PathBuf| -> io::Result<u64> {
-            let mut file = File::open(path)?;
+            let mut file = Input::open(path, &self.lost)?;
             match Compression::of(&mut file)? {
                 Some(compression) => compression.memory(&mut file),
                 None => Ok(0),
@@ -136,8 +138,14 @@ impl Corpus {
         }
     }
 
-    /// Hands every document of `chunk`, usable or not, to `each`.
-    pub fn read(
+    /// Hands every document of `chunk`, usable or not, to `each`. An object that cannot be
+    /// read to its end is an error: there is no telling what it held.
+    pub fn read(&self, chunk: Chunk, each: impl FnMut(Outcome<'_>) -> Result<()>) -> Result<()> {
+        self.read_chunk(chunk, each)?;
+        self.lost.check()
+    }
+
+    fn read_chunk(
         &self,
         chunk: Chunk,
         mut each: impl FnMut(Outcome<'_>) -> Result<()>,
@@ -145,7 +153,7 @@ impl Corpus {
         let path = &self.files[chunk.cursor.file as usize];
         match chunk.work {
             Work::Range(shape, framing, range) => {
-                let frames = File::open(path).and_then(|file| {
+                let frames = Input::open(path, &self.lost).and_then(|file| {
                     Frames::from_range(file, framing, self.limit(shape), range.clone())
                 });
                 match frames {
@@ -225,17 +233,26 @@ impl Corpus {
     }
 
     fn try_open(&self, path: &Path) -> io::Result<OpenFile> {
-        let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        let mut file = Input::open(path, &self.lost)?;
+        let Some(length) = file.length()? else {
             return Err(io::Error::other("it is neither a file nor a folder"));
-        }
-        let length = metadata.len();
+        };
         let compression = Compression::of(&mut file)?;
         let shape = format::shape(path, &self.config)?;
         let framing = match shape {
             Shape::Text(framing) => framing,
             Shape::Json => Framing::Line,
+            Shape::Samples => {
+                let samples = mds::Texts::open(path, &self.config.text_field);
+                return Ok(match samples {
+                    Ok(texts) => {
+                        let texts: Documents = Box::new(texts);
+                        let read = Arc::new(AtomicU64::new(length));
+                        OpenFile::Stream(shape, texts.peekable(), read)
+                    }
+                    Err(error) => OpenFile::Once(length, Some(Work::Unreadable(error.to_string()))),
+                });
+            }
             Shape::Rows(_) if compression.is_some() => {
                 return Err(io::Error::other(
                     "a table inside a compressed file; decompress it first",
@@ -253,6 +270,7 @@ impl Corpus {
             let read = Arc::new(AtomicU64::new(0));
             let plain = decompress::reader(compression, file, read.clone())?;
             let frames = Frames::from_start(plain, framing, self.limit(shape))?;
+            let frames: Documents = Box::new(frames);
             return Ok(OpenFile::Stream(shape, frames.peekable(), read));
         }
         Ok(match framing {
@@ -262,12 +280,15 @@ impl Corpus {
     }
 }
 
+/// The frames of a stream, in order.
+type Documents = Box<dyn Iterator<Item = Frame> + Send>;
+
 /// A file being cut into chunks.
 enum OpenFile {
     /// What is left of a plain file.
     Plain(Shape, Framing, Range<u64>),
-    /// The documents of a compressed file, and how far it was read.
-    Stream(Shape, Peekable<Frames>, Arc<AtomicU64>),
+    /// The documents of a file that is read as one stream, and how far it was read.
+    Stream(Shape, Peekable<Documents>, Arc<AtomicU64>),
     /// What is left of a table.
     Table(Table),
     /// A file that is one chunk, and its length.
@@ -402,7 +423,11 @@ impl Iterator for Chunks<'_> {
         loop {
             let path = self.corpus.files.get(self.file as usize)?;
             let open = self.open.get_or_insert_with(|| self.corpus.open_file(path));
-            let Some((number, work, passed)) = open.next(self.corpus.chunk_bytes) else {
+            let next = open.next(self.corpus.chunk_bytes);
+            if let Err(error) = self.corpus.lost.check() {
+                return Some(Err(error));
+            }
+            let Some((number, work, passed)) = next else {
                 self.open = None;
                 self.file += 1;
                 continue;

@@ -3,10 +3,10 @@
 //! in a row; Zstandard windows may be up to 2 GiB long, and take that much memory.
 
 use super::decompress::{self, Member};
+use crate::storage::{Input, Lost};
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub enum Compression {
 
 impl Compression {
     /// By the first bytes of the file; `None` for a file that is not compressed.
-    pub fn of(file: &mut File) -> io::Result<Option<Self>> {
+    pub fn of(file: &mut (impl Read + Seek)) -> io::Result<Option<Self>> {
         let mut magic = Vec::with_capacity(6);
         file.take(6).read_to_end(&mut magic)?;
         file.rewind()?;
@@ -52,11 +52,11 @@ impl Compression {
 
     /// Bytes of memory that reading `file` takes, about, by how it begins: a file in
     /// several frames may say otherwise of a later one. Goes back to the beginning.
-    pub fn memory(self, file: &mut File) -> io::Result<u64> {
+    pub fn memory(self, file: &mut Input) -> io::Result<u64> {
         let mut head = Vec::with_capacity(HEAD);
         file.take(HEAD as u64).read_to_end(&mut head)?;
         file.rewind()?;
-        let length = file.metadata()?.len();
+        let length = file.length()?.unwrap_or(u64::MAX);
         let window = match self {
             Self::Gzip => 0,
             Self::Zstd => zstd_window(&head).unwrap_or(0),
@@ -176,7 +176,7 @@ fn xz_dictionary(head: &[u8]) -> Option<u64> {
 
 /// Opens the file at `path` from its beginning, decompressed if need be.
 pub fn open(path: &Path) -> io::Result<(Option<Compression>, Box<dyn BufRead + Send>)> {
-    let mut file = File::open(path)?;
+    let mut file = Input::open(path, &Lost::default())?;
     let compression = Compression::of(&mut file)?;
     let buffered = BufReader::with_capacity(BUFFER, file);
     let reader: Box<dyn BufRead + Send> = match compression {
@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn windows_are_known_before_a_file_is_read() {
         let memory = |compression: Compression, bytes: &[u8]| {
-            let mut file = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut file, bytes).unwrap();
-            file.rewind().unwrap();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let mut file = Input::open(file.path(), &Lost::default()).unwrap();
             let memory = compression.memory(&mut file).unwrap();
             assert_eq!(file.stream_position().unwrap(), 0);
             memory - DECOMPRESSOR - decompress::memory(compression, bytes, bytes.len() as u64)

@@ -7,7 +7,7 @@
 use super::compression::{Compression, zstd_frame};
 use crate::base::error::{Error, Result};
 use crate::parallel::{self, ahead::ahead};
-use std::fs::File;
+use crate::storage::Input;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ pub(super) fn memory(compression: Compression, head: &[u8], length: u64) -> u64 
     let blocks = BLOCK * (DEPTH as u64 + 2);
     match compression.member(head) {
         Member::Unknown => blocks,
-        _ => blocks + (3 * threads() as u64 * MEMBER as u64).min(RATIO * length),
+        _ => blocks + (3 * threads() as u64 * MEMBER as u64).min(RATIO.saturating_mul(length)),
     }
 }
 
@@ -46,7 +46,7 @@ fn threads() -> usize {
 /// The bytes inside `file`, from its beginning; adds what was read of it to `read`.
 pub(super) fn reader(
     compression: Compression,
-    file: File,
+    file: Input,
     read: Arc<AtomicU64>,
 ) -> io::Result<Box<dyn BufRead + Send>> {
     let mut pieces = Pieces {
@@ -270,7 +270,7 @@ impl Pieces {
 
 /// A file that counts the bytes read from it.
 struct Counted {
-    file: File,
+    file: Input,
     read: Arc<AtomicU64>,
 }
 
@@ -320,6 +320,7 @@ impl<I: Iterator<Item = io::Result<Vec<u8>>>> Read for Blocks<I> {
 mod tests {
     use super::super::compression::compressed;
     use super::*;
+    use crate::storage::Lost;
     use std::io::Write;
 
     const ALL: [Compression; 4] = [
@@ -353,9 +354,9 @@ mod tests {
     }
 
     fn read_all(compression: Compression, packed: &[u8]) -> (Vec<u8>, Option<io::ErrorKind>, u64) {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(packed).unwrap();
-        io::Seek::rewind(&mut file).unwrap();
+        let mut written = tempfile::NamedTempFile::new().unwrap();
+        written.write_all(packed).unwrap();
+        let file = Input::open(written.path(), &Lost::default()).unwrap();
         let read = Arc::new(AtomicU64::new(0));
         let mut plain = Vec::new();
         let error = reader(compression, file, read.clone())

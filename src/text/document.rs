@@ -108,7 +108,7 @@ pub(super) fn text_of<'a>(
         Shape::Json => {
             json::text_field(text, field).map_err(|reason| Fault::of(reason, content))?
         }
-        Shape::Text(_) | Shape::Rows(_) => Cow::Borrowed(text),
+        Shape::Text(_) | Shape::Rows(_) | Shape::Samples => Cow::Borrowed(text),
     };
     check(&text, max_document)?;
     Ok(text)

@@ -2,6 +2,7 @@
 
 use super::compression::{self, without_ending};
 use super::frames::Framing;
+use super::mds;
 use crate::columnar::text::ColumnarFormat;
 use crate::config::{DocumentRule, TextFormat, TokenizeConfig};
 use std::io::BufRead;
@@ -16,6 +17,8 @@ pub enum Shape {
     Json,
     /// A document a row.
     Rows(ColumnarFormat),
+    /// A document a sample of an MDS shard.
+    Samples,
 }
 
 /// The shape of the file at `path`.
@@ -29,6 +32,7 @@ pub fn shape(path: &Path, config: &TokenizeConfig) -> std::io::Result<Shape> {
         TextFormat::Parquet => Shape::Rows(ColumnarFormat::Parquet),
         TextFormat::Arrow => Shape::Rows(ColumnarFormat::Arrow),
         TextFormat::Wikiextractor => Shape::Text(Framing::Wikiextractor),
+        TextFormat::Mds => Shape::Samples,
         TextFormat::Text | TextFormat::Auto => Shape::Text(match config.document {
             DocumentRule::File => Framing::File,
             DocumentRule::Line => Framing::Line,
@@ -39,6 +43,9 @@ pub fn shape(path: &Path, config: &TokenizeConfig) -> std::io::Result<Shape> {
 
 fn by_name(path: &Path) -> std::io::Result<TextFormat> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if mds::is_shard(&name) {
+        return Ok(TextFormat::Mds);
+    }
     let name = without_ending(&name);
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     Ok(match ending.to_ascii_lowercase().as_str() {

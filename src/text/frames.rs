@@ -3,11 +3,10 @@
 //! byte where it begins, so a file may be read from any offset on and gives the same
 //! frames. Memory: one frame, at most `limit` bytes; what is longer is passed over.
 
+use crate::storage::Input;
 use memchr::memchr;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 /// What one document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +102,13 @@ impl Frames {
     /// The frames of `file` that begin in `range`: what [`Frames::from_start`] gives,
     /// without reading what lies before (but for the line across the border).
     pub fn from_range(
-        file: File,
+        mut file: Input,
         framing: Framing,
         limit: usize,
         range: Range<u64>,
     ) -> io::Result<Self> {
         let mut mark = [0; 3];
+        file.expect_until(range.end);
         let has_mark = file.read_exact_at(&mut mark, 0).is_ok() && mark == BYTE_ORDER_MARK;
         let top = if has_mark { 3 } else { 0 };
         let mut reader = BufReader::with_capacity(256 << 10, file);
@@ -404,7 +404,7 @@ fn trim_line_ends(content: &mut Vec<u8>, all: bool) {
 
 /// Whether the line that byte `at` belongs to holds nothing but whitespace before
 /// it. Goes back to the line's beginning or the first other byte, in pieces of 4 KiB.
-fn is_blank_before(file: &File, top: u64, at: u64) -> io::Result<bool> {
+fn is_blank_before(file: &Input, top: u64, at: u64) -> io::Result<bool> {
     let mut end = at;
     let mut piece = [0; 4096];
     while end > top {
@@ -567,7 +567,7 @@ mod tests {
                 let mut pieces = Vec::new();
                 let mut start = 0;
                 while start < text.len() as u64 {
-                    let file = File::open(&path).unwrap();
+                    let file = Input::open(&path, &crate::storage::Lost::default()).unwrap();
                     let range = start..start + chunk;
                     let frames = Frames::from_range(file, framing, limit, range.clone()).unwrap();
                     for frame in frames {

@@ -1,14 +1,17 @@
 //! From what the user named (files, folders, globs) to the list of input files:
 //! sorted, each file once. The only place that names glob.
 
+use super::members::members;
 use crate::base::error::{Error, Result};
+use crate::storage::place;
+use crate::storage::remote::{Remote, is_remote};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// All files that `patterns` mean, sorted by path, each once whatever links lead to
-/// it (under the shortest path). Folders are searched to the bottom; hidden
-/// files are taken only when they are named. A link that leads nowhere is listed, so
+/// it (under the shortest path). Folders are searched to the bottom, but for those that
+/// say themselves which files are theirs; hidden files are taken only when they are named. A link that leads nowhere is listed, so
 /// that it is reported as unreadable; a pattern that means nothing is refused.
 pub fn find(patterns: &[String]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -16,7 +19,9 @@ pub fn find(patterns: &[String]) -> Result<Vec<PathBuf>> {
     for pattern in patterns {
         let before = found.len() + folders.len();
         let path = Path::new(pattern);
-        if path.symlink_metadata().is_ok() {
+        if is_remote(path) {
+            found.extend(objects(pattern)?);
+        } else if path.symlink_metadata().is_ok() {
             add(path, &mut found, &mut folders)?;
         } else {
             for path in matches(pattern)? {
@@ -38,10 +43,9 @@ pub fn find(patterns: &[String]) -> Result<Vec<PathBuf>> {
 }
 
 fn no_input(pattern: &str) -> Error {
-    let remedy = if pattern.contains("://") {
-        "fetch it first: inputs are local files"
-    } else {
-        "check the path; quote a glob so that the shell leaves it alone"
+    let remedy = match pattern.contains("://") {
+        true => "check the URL; stores are s3://, gs://, az:// and http(s)://",
+        false => "check the path; quote a glob so that the shell leaves it alone",
     };
     Error::usage(
         "tokenize.inputs",
@@ -51,20 +55,57 @@ fn no_input(pattern: &str) -> Error {
     )
 }
 
-fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
-    let options = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
+const OPTIONS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+fn no_glob(pattern: &str, error: &glob::PatternError) -> Error {
+    Error::usage(
+        "tokenize.inputs",
+        format!("{pattern:?}: {error}"),
+        "a file, a folder or a glob",
+        "correct the pattern, or put [ ] around a character that is meant as itself",
+    )
+}
+
+/// The objects that a URL means: one, those below a folder, or those that a glob matches.
+/// Web servers do not say what they have, so there a URL is a file.
+fn objects(pattern: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(pattern);
+    if pattern.starts_with("http") || place::exists(path)? {
+        return Ok(vec![path.to_owned()]);
+    }
+    // What is listed ends before the first character of a glob.
+    let plain = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    let folder = match plain == pattern.len() {
+        true => pattern.trim_end_matches('/'),
+        false => pattern[..plain]
+            .rsplit_once('/')
+            .map_or(pattern, |(folder, _)| folder),
     };
-    let paths = glob::glob_with(pattern, options).map_err(|error| {
-        Error::usage(
-            "tokenize.inputs",
-            format!("{pattern:?}: {error}"),
-            "a file, a folder or a glob",
-            "correct the pattern, or put [ ] around a character that is meant as itself",
-        )
-    })?;
+    let glob = glob::Pattern::new(pattern).map_err(|error| no_glob(pattern, &error))?;
+    let below = format!("{folder}/");
+    let listed = Remote::new(Path::new(folder))?.list()?;
+    let wanted = |url: &PathBuf| {
+        let url = url.to_string_lossy();
+        match plain == pattern.len() {
+            false => glob.matches_with(&url, OPTIONS),
+            true => url
+                .strip_prefix(&below)
+                .is_some_and(|name| !name.split('/').any(|step| step.starts_with('.'))),
+        }
+    };
+    Ok(listed
+        .into_iter()
+        .map(|object| object.url)
+        .filter(wanted)
+        .collect())
+}
+
+fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
+    let paths = glob::glob_with(pattern, OPTIONS).map_err(|error| no_glob(pattern, &error))?;
     // A folder that may not be read matches nothing.
     Ok(paths.filter_map(std::result::Result::ok).collect())
 }
@@ -77,6 +118,10 @@ fn add(path: &Path, found: &mut Vec<PathBuf>, folders: &mut HashSet<PathBuf>) ->
     }
     let real = fs::canonicalize(path).map_err(|error| Error::io("read folder", path, error))?;
     if !folders.insert(real) {
+        return Ok(());
+    }
+    if let Some(mut files) = members(path)? {
+        found.append(&mut files);
         return Ok(());
     }
     let entries = fs::read_dir(path).map_err(|error| Error::io("read folder", path, error))?;
@@ -157,8 +202,8 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(&pattern), "{error}");
         }
-        let remote = find(&["s3://bucket/x".into()]).unwrap_err().to_string();
-        assert!(remote.contains("local files"), "{remote}");
+        let remote = find(&["ftp://host/x".into()]).unwrap_err().to_string();
+        assert!(remote.contains("s3://"), "{remote}");
         assert!(find(&["a***".into()]).is_err());
     }
 }

@@ -15,6 +15,8 @@ pub mod format;
 pub mod frames;
 pub mod inputs;
 mod json;
+pub mod mds;
+mod members;
 mod scan;
 
 pub use chunks::{Chunk, Corpus, Cursor};

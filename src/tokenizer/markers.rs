@@ -19,6 +19,20 @@ pub(super) struct Markers {
     suffix: String,
 }
 
+/// How the spellings of a vocabulary show where words start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WordMarks {
+    /// `##` in front of what goes on with a word; anything else opens one.
+    Prefix,
+    /// `</w>` behind what ends a word.
+    Suffix,
+    /// A space in front of what opens a word; other words begin where letters, digits
+    /// and other characters meet.
+    Bytes,
+    /// A space in front of what opens a word, and nowhere else.
+    Space,
+}
+
 impl Markers {
     /// Reads them from a `tokenizer.json`.
     pub(super) fn of(tokenizer: &Value) -> Self {
@@ -82,6 +96,31 @@ impl Markers {
         if !spelled_out && !self.suffix.is_empty() && spelling.ends_with(&self.suffix) {
             out.push(b' ');
         }
+    }
+
+    /// How spellings show where words start.
+    pub(super) fn word_marks(&self) -> WordMarks {
+        if self.byte_level {
+            WordMarks::Bytes
+        } else if self.space.is_some() {
+            WordMarks::Space
+        } else if self.suffix.is_empty() {
+            WordMarks::Prefix
+        } else {
+            WordMarks::Suffix
+        }
+    }
+
+    /// Whether a piece goes on with the word before it (`##`).
+    pub(super) fn goes_on(&self, spelling: &str) -> bool {
+        !self.prefix.is_empty()
+            && spelling.len() > self.prefix.len()
+            && spelling.starts_with(&self.prefix)
+    }
+
+    /// Whether a piece ends its word (`</w>`).
+    pub(super) fn ends_word(&self, spelling: &str) -> bool {
+        !self.suffix.is_empty() && spelling.ends_with(&self.suffix)
     }
 
     fn fallback_byte(&self, piece: &str) -> Option<u8> {

@@ -12,6 +12,7 @@ pub mod cutter;
 mod encoder;
 mod fast;
 mod markers;
+mod restore;
 mod roles;
 pub mod short;
 mod source;
@@ -19,6 +20,7 @@ pub mod words;
 
 pub use cutter::{CutWord, WordCutter};
 pub use encoder::Encoder;
+pub use restore::{WordRestorer, spelling_is_exact};
 pub use roles::Role;
 pub use short::Short;
 pub use words::{Word, WordKind, WordTexts, Words};
@@ -335,6 +337,11 @@ impl Tokenizer {
         self.spellings.get(id as usize).map_or("", String::as_str)
     }
 
+    /// Whether `id` is a special token that text never yields; the unknown token is none.
+    pub fn is_barred(&self, id: TokenId) -> bool {
+        self.barred.get(id as usize) == Some(&true)
+    }
+
     /// The text of one token as it stands in a sentence: markers off, with a space in
     /// front (or behind) where the tokenizer would put one. Bytes that are no text by
     /// themselves are `�`.
@@ -583,7 +590,8 @@ fn case_apart(tokenizer: &Value, markers: &Markers) -> Option<bool> {
 pub fn read_written(folder: &Path, record: &TokenizerRecord) -> Result<Tokenizer> {
     let path = folder.join(&record.file);
     let place = path.display().to_string();
-    let json = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let json = crate::storage::place::read(&path)?;
+    let json = String::from_utf8_lossy(&json).into_owned();
     let found = fingerprint::of_bytes(json.as_bytes());
     if found != record.fingerprint {
         return Err(Error::mismatch(

@@ -4,6 +4,7 @@
 
 use super::roles;
 use crate::base::error::{Error, Result};
+use crate::storage::place;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
     let mut beside = Vec::new();
     for name in ["special_tokens_map.json", "tokenizer_config.json"] {
         let path = folder.join(name);
-        if path != file && path.is_file() {
+        if path != file && place::is_file(&path)? {
             beside.push(read_json(&path)?);
         }
     }
@@ -52,21 +53,21 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
 /// The tokenizer file that `path` means.
 fn locate(path: &Path) -> Result<PathBuf> {
     let names = ["tokenizer.json", "vocab.txt", "vocab.json"];
-    if path.is_dir() {
-        return names
-            .iter()
-            .map(|name| path.join(name))
-            .find(|file| file.is_file())
-            .ok_or_else(|| {
-                Error::usage(
-                    path.display().to_string(),
-                    "a folder with none of these",
-                    names.join(", "),
-                    "name the tokenizer file or another folder",
-                )
-            });
+    if place::is_folder(path)? {
+        for name in names {
+            let file = path.join(name);
+            if place::is_file(&file)? {
+                return Ok(file);
+            }
+        }
+        return Err(Error::usage(
+            path.display().to_string(),
+            "a folder with none of these",
+            names.join(", "),
+            "name the tokenizer file or another folder",
+        ));
     }
-    if !path.is_file() {
+    if !place::is_file(path)? {
         return Err(Error::usage(
             path.display().to_string(),
             "no such file or folder",
@@ -74,17 +75,15 @@ fn locate(path: &Path) -> Result<PathBuf> {
             "check the path given as tokenizer",
         ));
     }
-    if path
-        .file_name()
-        .is_some_and(|name| name == "merges.txt" && path.with_file_name("vocab.json").is_file())
-    {
-        return Ok(path.with_file_name("vocab.json"));
+    let beside = path.with_file_name("vocab.json");
+    if path.file_name().is_some_and(|name| name == "merges.txt") && place::is_file(&beside)? {
+        return Ok(beside);
     }
     Ok(path.to_owned())
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let bytes = place::read(path)?;
     String::from_utf8(bytes).map_err(|error| {
         Error::input(
             format!(
@@ -212,7 +211,7 @@ fn byte_level(file: &Path, vocabulary: Value, merges: &Path) -> Result<Value> {
             "name a vocab.txt, a tokenizer.json or a folder with one",
         ));
     };
-    if !merges.is_file() {
+    if !place::is_file(merges)? {
         return Err(Error::usage(
             merges.display().to_string(),
             "no such file",

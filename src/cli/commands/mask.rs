@@ -12,6 +12,7 @@ use crate::pipeline::preview::{
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::units;
 use crate::storage::atomic;
+use crate::storage::place;
 use crate::text::{Corpus, Cursor};
 use crate::tokenizer::Tokenizer;
 use clap::builder::PossibleValue;
@@ -254,7 +255,7 @@ fn rates(matches: &ArgMatches) -> Result<Option<Vec<Rates>>> {
 fn preview(matches: &ArgMatches, request: &Request) -> Result<Preview> {
     let Some(tokenizer) = shared::typed::<PathBuf>(matches, "tokenizer") else {
         let input = given(matches, "input");
-        if !input.is_dir() {
+        if !place::is_folder(&input)? {
             return Err(Error::usage(
                 input.display().to_string(),
                 "no folder, and no --tokenizer",

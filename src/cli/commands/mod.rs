@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod count;
+mod exchange;
 mod mask;
 mod run;
 mod shard;
@@ -20,11 +21,13 @@ pub fn all() -> Result<Vec<Command>> {
     Ok(vec![
         run::command(),
         tokenize::command()?,
+        exchange::import_command()?,
         count::command()?,
         vocabulary::command()?,
         shard::command()?,
         mask::command()?,
         train::command()?,
+        exchange::export_command()?,
         artefacts::inspect_command()?,
         artefacts::verify_command(),
     ])
@@ -35,6 +38,8 @@ pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
     match name {
         "run" => run::run(matches),
         "tokenize" => tokenize::run(matches),
+        "import" => exchange::import_run(matches),
+        "export" => exchange::export_run(matches),
         "count" => count::run(matches),
         "vocabulary" => vocabulary::run(matches),
         "shard" => shard::run(matches),

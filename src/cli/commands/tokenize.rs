@@ -12,8 +12,8 @@ pub fn command() -> Result<Command> {
     let command = Command::new("tokenize")
         .about("Raw text to token files")
         .long_about(
-            "Raw text to token files: .txt, .md, .jsonl, Parquet, Arrow and WikiExtractor, plain or \
-             compressed (.gz .zst .bz2 .xz).\n\nA document that cannot be read is written to \
+            "Raw text to token files: .txt, .md, .jsonl, Parquet, Arrow, WikiExtractor, MosaicML MDS and \
+             folders of Hugging Face datasets, plain or compressed (.gz .zst .bz2 .xz).\n\nA document that cannot be read is written to \
              rejected.jsonl with its file, place and reason, and the run goes on.",
         )
         .arg(

@@ -9,8 +9,8 @@
 //! the tokenizer needs for the documents at hand, 12 times their size at worst, or 128
 //! times where the library encodes; those are let in only as `memory` allows.
 
-mod output;
-mod rejected;
+pub(super) mod output;
+pub(super) mod rejected;
 
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
@@ -19,6 +19,7 @@ use crate::columnar::writer::Layout;
 use crate::config::TokenizeConfig;
 use crate::parallel::{self, Allowance};
 use crate::pipeline::stage::{Frame, StageOptions};
+use crate::storage::remote::is_remote;
 use crate::storage::{ArtefactKind, InputRecord, Manifest, Standing, TokenizerRecord, atomic};
 use crate::text::document::document_id;
 use crate::text::{Chunk, Corpus, Cursor, Fault, Rejection};
@@ -29,14 +30,21 @@ use serde_json::Value;
 use std::path::Path;
 
 /// The documents of one chunk, tokenised.
-struct Tokenized {
-    next: Cursor,
-    passed: u64,
+pub(super) struct Tokenized {
+    /// The chunk after it.
+    pub next: Cursor,
+    /// Bytes of input that it took.
+    pub passed: u64,
     /// Id and number of tokens of each document.
-    documents: Vec<(u64, usize)>,
-    encoded: Encoded,
-    text_bytes: u64,
-    rejections: Vec<Rejection>,
+    pub documents: Vec<(u64, usize)>,
+    /// The tokens of all documents.
+    pub encoded: Encoded,
+    /// Bytes of text behind them.
+    pub text_bytes: u64,
+    /// Tokens whose word starts go by their spelling, in imported ids.
+    pub by_spelling: u64,
+    /// Documents that were left out.
+    pub rejections: Vec<Rejection>,
 }
 
 /// Tokenises `config.inputs` into the folder `output`: token files, `tokenizer.json`,
@@ -62,7 +70,7 @@ pub fn tokenize(
     let rejected = output.join(options.part.file_name("rejected", "jsonl"));
     if let Standing::Done(manifest) = frame.standing(options)? {
         let totals = Totals::of_manifest(&manifest);
-        check_rejected(config, options.part, &totals, &rejected)?;
+        check_rejected(config.max_rejected, options.part, &totals, &rejected)?;
         return Ok(*manifest);
     }
     let layout = Layout {
@@ -75,7 +83,7 @@ pub fn tokenize(
     let mut log = RejectedLog::resume(&rejected, out.rejected_bytes())?;
     write_all(config, &tokenizer, &corpus, &mut out, &mut log, options)?;
     let (files, totals) = out.finish()?;
-    check_rejected(config, options.part, &totals, &rejected)?;
+    check_rejected(config.max_rejected, options.part, &totals, &rejected)?;
     let json = options.part.file_name("tokenizer", "json");
     atomic::write(output.join(&json), tokenizer.to_json().as_bytes())?;
     frame.manifest().tokenizer = Some(TokenizerRecord {
@@ -170,7 +178,7 @@ fn work(
 }
 
 impl Tokenized {
-    fn begin(cursor: Cursor, passed: u64) -> Self {
+    pub(super) fn begin(cursor: Cursor, passed: u64) -> Self {
         Self {
             next: Cursor {
                 chunk: cursor.chunk + 1,
@@ -180,6 +188,7 @@ impl Tokenized {
             documents: Vec::new(),
             encoded: Encoded::default(),
             text_bytes: 0,
+            by_spelling: 0,
             rejections: Vec::new(),
         }
     }
@@ -221,8 +230,11 @@ fn configuration(config: &TokenizeConfig, tokenizer: &Tokenizer) -> Result<Value
 }
 
 /// An input as the manifest names it. What cannot be read is an input all the same:
-/// its place in the list counts.
+/// its place in the list counts. An object that cannot be read is an error.
 pub(super) fn input_record(path: &Path) -> Result<InputRecord> {
+    if is_remote(path) {
+        return InputRecord::of(path);
+    }
     let found = path.metadata().ok().filter(|found| found.is_file());
     if let Some(record) = found.as_ref().and_then(|_| InputRecord::of(path).ok()) {
         return Ok(record);
@@ -252,14 +264,14 @@ fn check_memory(config: &TokenizeConfig, per_byte: u64, options: &StageOptions) 
 }
 
 /// Refuses a part of which too much was rejected, and a corpus without a document.
-fn check_rejected(
-    config: &TokenizeConfig,
+pub(super) fn check_rejected(
+    max_rejected: f64,
     part: Part,
     totals: &Totals,
     rejected: &Path,
 ) -> Result<()> {
     let all = totals.documents + totals.rejected;
-    if totals.rejected as f64 > config.max_rejected * all as f64 {
+    if totals.rejected as f64 > max_rejected * all as f64 {
         let share = 100.0 * totals.rejected as f64 / all as f64;
         return Err(Error::input(
             rejected.display().to_string(),
@@ -268,7 +280,7 @@ fn check_rejected(
                 totals.rejected,
                 rejected::first_reasons(rejected)?
             ),
-            format!("at most {} %", 100.0 * config.max_rejected),
+            format!("at most {} %", 100.0 * max_rejected),
             "see that file and correct the inputs, or raise --max-rejected and run again",
         ));
     }

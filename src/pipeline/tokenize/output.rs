@@ -8,23 +8,29 @@ use crate::columnar::writer::Layout;
 use crate::columnar::{DocumentFile, DocumentWriter};
 use crate::pipeline::stage::Frame;
 use crate::storage::source::hash_file;
-use crate::storage::{AtomicFile, FileRecord, FileSource, Manifest};
+use crate::storage::{AtomicFile, FileRecord, FileSource, Manifest, place};
 use crate::text::Cursor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the stage has counted so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Totals {
+pub(in crate::pipeline) struct Totals {
     pub documents: u64,
     pub tokens: u64,
     pub words: u64,
     /// Bytes of text, as UTF-8.
     pub text_bytes: u64,
     pub rejected: u64,
+    /// Tokens whose word starts go by their spelling, in imported ids.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub by_spelling: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The note in the footer of a token file: the state of the stage behind it.
@@ -43,7 +49,7 @@ struct Note {
 }
 
 /// The token files being written.
-pub(super) struct Output {
+pub(in crate::pipeline) struct Output {
     folder: PathBuf,
     layout: Layout,
     records: Vec<FileRecord>,
@@ -57,7 +63,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Finds the finished files of this part in `folder`, and goes on behind them.
-    pub(super) fn resume(
+    pub(in crate::pipeline) fn resume(
         folder: &Path,
         part: Part,
         fingerprint: String,
@@ -85,10 +91,9 @@ impl Output {
             output.records.push(record);
         }
         let log = folder.join(part.file_name("rejected", "jsonl"));
-        if fs::metadata(log).map_or(0, |log| log.len()) < output.finished.rejected_bytes {
+        if place::length(&log)?.unwrap_or(0) < output.finished.rejected_bytes {
             // The rejections of finished files are gone: they have to be found again.
-            fs::remove_file(output.path_of(0))
-                .map_err(|error| Error::io("remove", output.path_of(0), error))?;
+            place::remove(&output.path_of(0))?;
             let fingerprint = output.finished.fingerprint;
             return Self::resume(folder, part, fingerprint, layout);
         }
@@ -112,7 +117,7 @@ impl Output {
     fn finished_file(&self) -> Result<Option<(Note, FileRecord)>> {
         let number = self.records.len();
         let path = self.path_of(number);
-        if !path.exists() {
+        if !place::exists(&path)? {
             return Ok(None);
         }
         let Ok(file) = FileSource::open(&path).and_then(DocumentFile::open) else {
@@ -130,9 +135,7 @@ impl Output {
         }
         let record = FileRecord {
             name: self.name_of(number),
-            bytes: fs::metadata(&path)
-                .map_err(|error| Error::io("read", &path, error))?
-                .len(),
+            bytes: place::length(&path)?.unwrap_or(0),
             hash: hash_file(&path)?,
             rows: footer.rows(),
             tokens: Some(footer.tokens()),
@@ -141,25 +144,25 @@ impl Output {
     }
 
     /// The first chunk that is still to be done.
-    pub(super) fn next(&self) -> Cursor {
+    pub(in crate::pipeline) fn next(&self) -> Cursor {
         self.finished.next
     }
 
     /// Length of the log of rejections behind the last finished file.
-    pub(super) fn rejected_bytes(&self) -> u64 {
+    pub(in crate::pipeline) fn rejected_bytes(&self) -> u64 {
         self.finished.rejected_bytes
     }
 
-    pub(super) fn totals(&self) -> &Totals {
+    pub(in crate::pipeline) fn totals(&self) -> &Totals {
         &self.state.totals
     }
 
-    pub(super) fn text_bytes_in_file(&self) -> u64 {
+    pub(in crate::pipeline) fn text_bytes_in_file(&self) -> u64 {
         self.text_bytes_in_file
     }
 
     /// Writes the documents of one chunk.
-    pub(super) fn write(&mut self, chunk: &Tokenized) -> Result<()> {
+    pub(in crate::pipeline) fn write(&mut self, chunk: &Tokenized) -> Result<()> {
         let tokens = &chunk.encoded.tokens;
         let words = chunk.encoded.word_start.as_slice();
         let mut at = 0;
@@ -175,6 +178,7 @@ impl Output {
         totals.words += words.count() as u64;
         totals.text_bytes += chunk.text_bytes;
         totals.rejected += chunk.rejections.len() as u64;
+        totals.by_spelling += chunk.by_spelling;
         self.text_bytes_in_file += chunk.text_bytes;
         self.state.next = chunk.next;
         Ok(())
@@ -194,7 +198,7 @@ impl Output {
 
     /// Finishes the open file, if there is one; `rejected_bytes` of the log are on
     /// the disk by now.
-    pub(super) fn cut(&mut self, rejected_bytes: u64) -> Result<()> {
+    pub(in crate::pipeline) fn cut(&mut self, rejected_bytes: u64) -> Result<()> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
@@ -217,31 +221,31 @@ impl Output {
 
     /// The files and totals of the part; files that an earlier run made otherwise and
     /// left behind are removed.
-    pub(super) fn finish(self) -> Result<(Vec<FileRecord>, Totals)> {
+    pub(in crate::pipeline) fn finish(self) -> Result<(Vec<FileRecord>, Totals)> {
         for number in self.records.len().. {
             let path = self.path_of(number);
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
-                Err(error) => return Err(Error::io("remove", &path, error)),
+            if !place::exists(&path)? {
+                break;
             }
+            place::remove(&path)?;
         }
         Ok((self.records, self.state.totals))
     }
 }
 
 impl Totals {
-    pub(super) fn of_manifest(manifest: &Manifest) -> Self {
+    pub(in crate::pipeline) fn of_manifest(manifest: &Manifest) -> Self {
         Self {
             documents: manifest.total("documents"),
             tokens: manifest.total("tokens"),
             words: manifest.total("words"),
             text_bytes: manifest.total("text_bytes"),
             rejected: manifest.total("rejected"),
+            by_spelling: manifest.total("tokens_by_spelling"),
         }
     }
 
-    pub(super) fn add_to(&self, frame: &mut Frame) {
+    pub(in crate::pipeline) fn add_to(&self, frame: &mut Frame) {
         frame.total("documents", self.documents);
         frame.total("tokens", self.tokens);
         frame.total("words", self.words);
