@@ -11,6 +11,8 @@ mod ascii;
 pub mod cutter;
 mod encoder;
 mod fast;
+mod library;
+mod load;
 mod markers;
 mod restore;
 mod roles;
@@ -29,17 +31,15 @@ use crate::base::boundaries::Boundaries;
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use crate::base::token::{SpecialTokens, TokenId, is_wide};
-use crate::config::{TokenizeConfig, TokenizerPath};
+use crate::config::TokenizerPath;
 use crate::storage::TokenizerRecord;
 use fast::Fast;
+use hashbrown::HashMap;
+use library::{Library, hide_special_pieces};
 use markers::Markers;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::OnceLock;
-use tokenizers::models::ModelWrapper;
-use tokenizers::tokenizer::{
-    AddedToken, Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _,
-};
 
 /// Memory that the library takes for each byte of the text that it works on: measured 111
 /// to 121 on 16 MB of English as one document, under WordPiece and byte-level BPE. Text
@@ -53,8 +53,7 @@ const FAST_MEMORY_PER_BYTE: u64 = 12;
 
 /// A loaded tokenizer; shared between threads by reference.
 pub struct Tokenizer {
-    library: tokenizers::Tokenizer,
-    json: String,
+    library: Library,
     fingerprint: String,
     special: SpecialTokens,
     /// By id; empty where the vocabulary has a hole.
@@ -99,80 +98,33 @@ pub enum Unencodable {
 }
 
 impl Tokenizer {
-    /// Loads `config.tokenizer`, finds the special tokens and sentinels and appends those
-    /// that are named, missing and asked for.
-    pub fn load(config: &TokenizeConfig) -> Result<Self> {
-        let place = config.tokenizer.display().to_string();
-        let mut source = source::read(&config.tokenizer, config.lowercase)?;
-        source.tokenizer["truncation"] = Value::Null;
-        source.tokenizer["padding"] = Value::Null;
-        let mut library = parse(&place, &source.tokenizer.to_string())?;
-        let mut special = SpecialTokens::default();
-        for role in Role::ALL {
-            let named = match role {
-                Role::Mask => &config.mask_token,
-                Role::Cls => &config.cls_token,
-                Role::Sep => &config.sep_token,
-                Role::Pad => &config.pad_token,
-                Role::Unk => &config.unk_token,
-            };
-            *slot(&mut special, role) = match named {
-                Some(spelling) => Some(named_token(&mut library, &place, role, spelling, config)?),
-                None => roles::candidates(role, &source.tokenizer, &source.beside)
-                    .iter()
-                    .find_map(|spelling| library.token_to_id(spelling)),
-            };
-        }
-        append_sentinels(&mut library, &place, config.sentinels as usize)?;
-        special.sentinels = (0..)
-            .map_while(|number| library.token_to_id(&roles::sentinel(number)))
-            .collect();
-        flag_named(&mut library, &special).map_err(|error| broken(&place, error))?;
-        let json = library
-            .to_string(false)
-            .map_err(|error| broken(&place, error))?;
-        special.reserved = reserved(&library, &special);
-        Self::assemble(&place, library, json, special, Some(config.tokenizer_path))
-    }
-
     /// Loads a `tokenizer.json` that an earlier stage wrote, with the special tokens
     /// from its manifest. `place` names the file in errors.
     pub fn from_json(place: &str, json: &str, special: SpecialTokens) -> Result<Self> {
-        Self::assemble(place, parse(place, json)?, json.to_owned(), special, None)
+        Self::assemble(place, None, json.to_owned(), special, None)
     }
 
-    /// `path` is how it is going to encode; without one it may never do.
+    /// Of `json` as the library writes it, and `whole` where it was read already. `path` is
+    /// how it is going to encode; without one it may never do.
     fn assemble(
         place: &str,
-        mut library: tokenizers::Tokenizer,
+        whole: Option<tokenizers::Tokenizer>,
         json: String,
         special: SpecialTokens,
         path: Option<TokenizerPath>,
     ) -> Result<Self> {
         let mut value: Value = serde_json::from_str(&json).map_err(|error| broken(place, error))?;
-        let vocabulary = library.get_vocab(true);
-        let size = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
-        let mut spellings = vec![String::new(); size];
-        for (spelling, id) in vocabulary {
-            spellings[id as usize] = spelling;
+        let spellings = spellings(&value);
+        let mut barred = vec![false; spellings.len()];
+        for (id, token) in added_tokens(&value) {
+            barred[id] |= token["special"] == true && special.unk != Some(id as TokenId);
         }
-        let mut barred = vec![false; size];
-        for (id, token) in library.get_added_tokens_decoder() {
-            if token.special && special.unk != Some(id) {
-                barred[id as usize] = true;
-            }
-        }
-        library.set_encode_special_tokens(true);
-        if hide_special_pieces(&mut value["model"], &spellings, &barred) {
-            let model: ModelWrapper = serde_json::from_value(value["model"].clone())
-                .map_err(|error| broken(place, error))?;
-            library.with_model(model);
-        }
+        let hides = hide_special_pieces(&mut value["model"], &spellings, &barred);
+        let fingerprint = fingerprint::of_bytes(json.as_bytes());
         let markers = Markers::of(&value);
         let mut tokenizer = Self {
-            library,
-            fingerprint: fingerprint::of_bytes(json.as_bytes()),
-            json,
+            library: Library::new(place, json, &value, hides, whole)?,
+            fingerprint,
             special,
             spellings,
             barred,
@@ -194,8 +146,16 @@ impl Tokenizer {
     /// A tokenizer without a pre-tokenizer (Llama's kind) makes a whole text one
     /// word; there, a token that begins with a space opens a word.
     fn find_word_openers(&mut self, place: &str) -> Result<()> {
+        const PROBE: &str = "a b";
+        let mut words = 0;
+        self.library
+            .cut(PROBE, |_| words += 1)
+            .map_err(|error| broken(place, error))?;
+        if words > 1 && !self.library.is_read() {
+            return Ok(());
+        }
         let mut probe = Encoded::default();
-        self.encode("a b", &mut probe)
+        self.encode(PROBE, &mut probe)
             .map_err(|error| broken(place, error))?;
         if probe.tokens.len() > 1 && probe.word_start.as_slice().count() == 1 {
             let mut piece = Vec::new();
@@ -241,7 +201,7 @@ impl Tokenizer {
         }
         let made = self.fast.get_or_init(|| {
             let mut tokenizer: Value =
-                serde_json::from_str(&self.json).map_err(|error| error.to_string())?;
+                serde_json::from_str(self.library.json()).map_err(|error| error.to_string())?;
             hide_special_pieces(&mut tokenizer["model"], &self.spellings, &self.barred);
             Fast::of(&tokenizer, &self.barred)
         });
@@ -251,31 +211,28 @@ impl Tokenizer {
     /// Appends the tokens of `text` to `out` as [`Encoder::encode`] does, by the
     /// library, which is the reference.
     pub fn encode(&self, text: &str, out: &mut Encoded) -> Result<(), Unencodable> {
-        let failed = |error: tokenizers::Error| Unencodable::Failed(error.to_string());
-        let mut pieces = self.pre_tokenized(text)?;
-        self.library
-            .get_model()
-            .tokenize_in_pretokenized(&mut pieces, None)
-            .map_err(failed)?;
-        let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::None);
-        let words = || splits.iter().filter_map(|(_, _, tokens)| tokens.as_deref());
-        for token in words().flatten() {
-            if self.barred.get(token.id as usize) != Some(&false) {
-                return Err(Unencodable::SpecialToken {
-                    id: token.id,
-                    spelling: self.spelling(token.id).to_owned(),
-                });
-            }
-        }
-        for word in words() {
-            for (index, token) in word.iter().enumerate() {
-                let opens = |opens: &Vec<bool>| opens[token.id as usize];
-                out.tokens.push(token.id);
+        let before = out.tokens.len();
+        let mut barred = None;
+        self.library.encode(text, |word| {
+            for (index, &id) in word.iter().enumerate() {
+                if self.barred.get(id as usize) != Some(&false) {
+                    barred = barred.or(Some(id));
+                }
+                let opens = |opens: &Vec<bool>| opens.get(id as usize) == Some(&true);
+                out.tokens.push(id);
                 out.word_start
                     .push(index == 0 || self.opens_word.as_ref().is_some_and(opens));
             }
-        }
-        Ok(())
+        })?;
+        let Some(id) = barred else {
+            return Ok(());
+        };
+        out.tokens.truncate(before);
+        out.word_start.truncate(before);
+        Err(Unencodable::SpecialToken {
+            id,
+            spelling: self.spelling(id).to_owned(),
+        })
     }
 
     /// Whether the pre-tokenizer cuts words, not the model.
@@ -299,33 +256,19 @@ impl Tokenizer {
     /// Hands the bytes of every word of `text`, markers off, to `each`: what the
     /// normaliser and the pre-tokenizer make of it, without the model.
     pub fn cut(&self, text: &str, mut each: impl FnMut(&[u8])) -> Result<(), Unencodable> {
-        let pieces = self.pre_tokenized(text)?;
         let mut bytes = Vec::new();
-        for (piece, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+        self.library.cut(text, |piece| {
             bytes.clear();
             self.markers.strip(piece, &mut bytes);
             if !bytes.is_empty() {
                 each(&bytes);
             }
-        }
-        Ok(())
-    }
-
-    fn pre_tokenized(&self, text: &str) -> Result<PreTokenizedString, Unencodable> {
-        let mut pieces = self
-            .library
-            .get_added_vocabulary()
-            .extract_and_normalize(self.library.get_normalizer(), text);
-        if let Some(cut) = self.library.get_pre_tokenizer() {
-            cut.pre_tokenize(&mut pieces)
-                .map_err(|error| Unencodable::Failed(error.to_string()))?;
-        }
-        Ok(pieces)
+        })
     }
 
     /// The text of `ids` as a reader expects it, special tokens included.
     pub fn decode(&self, ids: &[TokenId]) -> String {
-        self.library.decode(ids, false).unwrap_or_else(|_| {
+        self.library.decode(ids).unwrap_or_else(|_| {
             let spelled: Vec<&str> = ids.iter().map(|&id| self.spelling(id)).collect();
             spelled.join(" ")
         })
@@ -353,7 +296,8 @@ impl Tokenizer {
 
     /// The id that the vocabulary gives to a spelling.
     pub fn id(&self, spelling: &str) -> Option<TokenId> {
-        self.library.token_to_id(spelling)
+        let at = self.spellings.iter().position(|known| known == spelling)?;
+        (!spelling.is_empty()).then_some(at as TokenId)
     }
 
     /// Number of ids, added tokens and holes included: the highest id and one.
@@ -378,7 +322,7 @@ impl Tokenizer {
 
     /// The tokenizer as a `tokenizer.json`, without truncation and padding.
     pub fn to_json(&self) -> &str {
-        &self.json
+        self.library.json()
     }
 
     /// Hash of [`Tokenizer::to_json`].
@@ -423,154 +367,50 @@ fn broken(place: &str, error: impl ToString) -> Error {
     )
 }
 
-fn parse(place: &str, json: &str) -> Result<tokenizers::Tokenizer> {
-    tokenizers::Tokenizer::from_bytes(json).map_err(|error| broken(place, error))
+/// The added tokens of a `tokenizer.json` and their ids.
+fn added_tokens(tokenizer: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    let tokens = tokenizer["added_tokens"].as_array().into_iter().flatten();
+    tokens.filter_map(|token| Some((id_of(&token["id"])?, token)))
 }
 
-/// The id of a spelling that the user named; appended if asked for and missing.
-fn named_token(
-    library: &mut tokenizers::Tokenizer,
-    place: &str,
-    role: Role,
-    spelling: &str,
-    config: &TokenizeConfig,
-) -> Result<TokenId> {
-    if let Some(id) = library.token_to_id(spelling) {
-        return Ok(id);
-    }
-    if !config.add_special_tokens {
-        return Err(Error::usage(
-            format!("tokenize.{}", role.key()),
-            format!("{spelling:?}, which {place} does not have"),
-            "a spelling in the vocabulary",
-            "correct it, or set add_special_tokens = true to append it",
-        ));
-    }
-    append(library, place, &[spelling.to_owned()])
+fn id_of(value: &Value) -> Option<usize> {
+    let id = value.as_u64()?;
+    TokenId::try_from(id).ok().map(|id| id as usize)
 }
 
-/// Appends what is missing of the first `count` sentinels.
-fn append_sentinels(library: &mut tokenizers::Tokenizer, place: &str, count: usize) -> Result<()> {
-    let missing: Vec<String> = (0..count)
-        .map(roles::sentinel)
-        .filter(|spelling| library.token_to_id(spelling).is_none())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    append(library, place, &missing).map(drop)
-}
-
-/// Appends special tokens behind the last id; the id of the first one.
-fn append(
-    library: &mut tokenizers::Tokenizer,
-    place: &str,
-    spellings: &[String],
-) -> Result<TokenId> {
-    let next = library
-        .get_vocab(true)
-        .values()
-        .max()
-        .map_or(0, |id| id + 1);
-    let tokens = spellings
-        .iter()
-        .map(|spelling| AddedToken::from(spelling, true));
-    library
-        .add_special_tokens(tokens.collect::<Vec<_>>())
-        .map_err(|error| broken(place, error))?;
-    for (expected, spelling) in (next..).zip(spellings) {
-        let id = library.token_to_id(spelling);
-        if id != Some(expected) {
-            return Err(Error::input(
-                place,
-                format!("{spelling:?} appended as id {id:?}"),
-                format!("it as id {expected}, after the last one"),
-                "use a tokenizer whose ids have no holes, or append the token in its file",
-            ));
+/// The spellings of a `tokenizer.json` by id, those of added tokens included. Of a piece
+/// that a list has twice the later one counts, as in the library.
+fn spellings(tokenizer: &Value) -> Vec<String> {
+    let mut spellings = Vec::new();
+    let mut put = |id: usize, spelling: &str| {
+        if id >= spellings.len() {
+            spellings.resize(id + 1, String::new());
         }
-    }
-    Ok(next)
-}
-
-/// Every id with a role, and the sentinels.
-fn named(special: &SpecialTokens) -> impl Iterator<Item = TokenId> {
-    let roles = [
-        special.mask,
-        special.cls,
-        special.sep,
-        special.pad,
-        special.unk,
-    ];
-    let sentinels = special.sentinels.iter().copied();
-    roles.into_iter().flatten().chain(sentinels)
-}
-
-/// Flags every token with a role and every sentinel as special, so that its spelling in
-/// text is text.
-fn flag_named(
-    library: &mut tokenizers::Tokenizer,
-    special: &SpecialTokens,
-) -> tokenizers::Result<()> {
-    let added = library.get_added_tokens_decoder();
-    let mut tokens = Vec::new();
-    for id in named(special) {
-        let token = match added.get(&id) {
-            Some(token) if token.special => continue,
-            Some(token) => token.clone().special(true),
-            None => match library.id_to_token(id) {
-                Some(spelling) => AddedToken::from(spelling, true),
-                None => continue,
-            },
-        };
-        if !tokens.contains(&token) {
-            tokens.push(token);
-        }
-    }
-    library.add_special_tokens(tokens).map(drop)
-}
-
-/// Every added id, every role and every sentinel, ascending.
-fn reserved(library: &tokenizers::Tokenizer, special: &SpecialTokens) -> Vec<TokenId> {
-    let mut ids: Vec<TokenId> = library.get_added_tokens_decoder().into_keys().collect();
-    ids.extend(named(special));
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
-/// Takes special spellings out of the model's reach: T5's list of pieces holds
-/// `</s>` itself, so plain text could become it. The piece keeps its id and score
-/// and gets a spelling with a NUL in it, which no text has. A piece that BPE merges
-/// together stays, and is caught when it comes out. Whether there was one.
-fn hide_special_pieces(model: &mut Value, spellings: &[String], barred: &[bool]) -> bool {
-    let looks_up = matches!(model["type"].as_str(), Some("WordPiece" | "WordLevel"));
-    let unknown = model["unk_id"].as_u64().map(|id| id as usize);
-    let specials = (0..barred.len()).filter(|&id| barred[id]);
-    let hidden = |spelling: &str| format!("\0{spelling}");
-    let mut changed = false;
-    match &mut model["vocab"] {
+        spellings[id] = spelling.to_owned();
+    };
+    match &tokenizer["model"]["vocab"] {
         Value::Array(pieces) => {
-            for id in specials.chain(unknown) {
-                if let Some(piece) = pieces
-                    .get_mut(id)
-                    .filter(|p| p[0] == spellings[id].as_str())
-                {
-                    piece[0] = hidden(&spellings[id]).into();
-                    changed = true;
-                }
+            let pieces = pieces
+                .iter()
+                .map(|piece| piece[0].as_str().unwrap_or_default());
+            let last: HashMap<&str, usize> = pieces.clone().zip(0..).collect();
+            for (id, piece) in pieces.enumerate() {
+                put(id, if last[piece] == id { piece } else { "" });
             }
         }
-        Value::Object(pieces) if looks_up => {
-            for id in specials {
-                if let Some(number) = pieces.remove(&spellings[id]) {
-                    pieces.insert(hidden(&spellings[id]), number);
-                    changed = true;
+        Value::Object(pieces) => {
+            for (spelling, id) in pieces {
+                if let Some(id) = id_of(id) {
+                    put(id, spelling);
                 }
             }
         }
         _ => {}
     }
-    changed
+    for (id, token) in added_tokens(tokenizer) {
+        put(id, token["content"].as_str().unwrap_or_default());
+    }
+    spellings
 }
 
 /// BERT's normaliser and pre-tokenizer look at one character at a time, marks of accents

@@ -2,8 +2,9 @@
 //! `tokenizers` library: BERT's `vocab.txt`, GPT-2's `vocab.json` with
 //! `merges.txt`, any `tokenizer.json`, or a folder with one of these.
 
-use super::roles;
+use super::{broken, roles};
 use crate::base::error::{Error, Result};
+use crate::parallel;
 use crate::storage::place;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Source {
     /// Its `tokenizer.json`, read or made.
     pub tokenizer: Value,
+    /// The library's reading of it.
+    pub library: tokenizers::Tokenizer,
     /// `special_tokens_map.json` and `tokenizer_config.json`, where they lie beside.
     pub beside: Vec<Value>,
 }
@@ -37,17 +40,33 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
             "leave lowercase out",
         ));
     }
-    let tokenizer = if !is_json {
-        wordpiece(&file, lowercase, &beside)?
-    } else {
-        let json = read_json(&file)?;
+    let shown = path.display().to_string();
+    let tokenizer = if is_json {
+        let text = read_text(&file)?;
+        // Nearly all of the time goes into the library's reading.
+        let library = || Ok(library(&shown, &text));
+        let (library, json) = parallel::both(2, library, || json_of(&file, &text))?;
         if json["model"].is_object() {
-            json
-        } else {
-            byte_level(&file, json, &folder.join("merges.txt"))?
+            return Ok(Source {
+                tokenizer: json,
+                library: library?,
+                beside,
+            });
         }
+        byte_level(&file, json, &folder.join("merges.txt"))?
+    } else {
+        wordpiece(&file, lowercase, &beside)?
     };
-    Ok(Source { tokenizer, beside })
+    let library = library(&shown, &tokenizer.to_string())?;
+    Ok(Source {
+        tokenizer,
+        library,
+        beside,
+    })
+}
+
+fn library(place: &str, json: &str) -> Result<tokenizers::Tokenizer> {
+    tokenizers::Tokenizer::from_bytes(json).map_err(|error| broken(place, error))
 }
 
 /// The tokenizer file that `path` means.
@@ -99,7 +118,11 @@ fn read_text(path: &Path) -> Result<String> {
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    serde_json::from_str(&read_text(path)?).map_err(|error| {
+    json_of(path, &read_text(path)?)
+}
+
+fn json_of(path: &Path, text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| {
         Error::input(
             path.display().to_string(),
             error.to_string(),

@@ -1,7 +1,7 @@
 //! Every kind of tokenizer file: ids, word starts, special tokens, texts of words.
 
 use super::*;
-use crate::config::{Unit, Unknown, WordRules};
+use crate::config::{TokenizeConfig, Unit, Unknown, WordRules};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -80,6 +80,21 @@ fn words_start_where_the_pre_tokenizer_cuts() {
     assert!(bpe.starts_with("|the|Ġsea|'s|Ċ"), "{bpe}");
     let unigram = pieces(&load("unigram"), "the old sea");
     assert!(unigram.starts_with("|▁the|▁old|▁s"), "{unigram}");
+}
+
+#[test]
+fn spellings_read_from_the_file_are_those_of_the_library() {
+    for name in ALL {
+        let tokenizer = load(name);
+        let library = tokenizers::Tokenizer::from_bytes(tokenizer.to_json()).unwrap();
+        let vocabulary = library.get_vocab(true);
+        let spelled = tokenizer.spellings.iter().filter(|s| !s.is_empty());
+        assert_eq!(spelled.count(), vocabulary.len(), "{name}");
+        for (spelling, id) in vocabulary {
+            assert_eq!(tokenizer.spelling(id), spelling, "{name}");
+            assert_eq!(tokenizer.id(&spelling), Some(id), "{name}");
+        }
+    }
 }
 
 #[test]
