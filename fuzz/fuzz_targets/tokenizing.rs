@@ -55,7 +55,7 @@ const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 
 thread_local! {
     /// Kept from text to text: what one leaves in a cache must not show in the next.
-    static ENCODERS: RefCell<Vec<Encoder<'static>>> =
+    static ENCODERS: RefCell<Vec<Encoder<&'static Tokenizer>>> =
         RefCell::new(TOKENIZERS.iter().map(Tokenizer::encoder).collect());
 }
 

@@ -125,6 +125,22 @@ impl RowBuffer {
         row
     }
 
+    /// Takes in a row that was cut elsewhere, one attention run: its `ids`, of which the
+    /// `protected` ones are never masked, and where its words and units start.
+    pub(super) fn take(
+        &mut self,
+        ids: &[TokenId],
+        protected: &Boundaries,
+        (word_start, unit_start): (&Boundaries, &Boundaries),
+    ) {
+        self.clear();
+        self.ids.extend_from_slice(ids);
+        self.protected.extend(protected.as_slice());
+        self.word_start.extend(word_start.as_slice());
+        self.unit_start.extend(unit_start.as_slice());
+        self.ends.push(ids.len() as u32);
+    }
+
     fn clear(&mut self) {
         self.ids.clear();
         self.protected.clear();

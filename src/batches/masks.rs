@@ -26,12 +26,28 @@ impl BatchMasker {
         if masker.needs_units() {
             corpus.check_units()?;
         }
-        Ok(Self {
+        let frame = corpus.frame();
+        Ok(Self::of_rows(masker, frame.length, frame.pad))
+    }
+
+    /// The masks of `masker` on rows of up to `row_length` tokens, filled up with `pad`.
+    pub fn of_rows(masker: Masker, row_length: usize, pad: TokenId) -> Self {
+        Self {
             masker,
             work: Workspace::new(),
-            row_length: corpus.frame().length,
-            pad: corpus.frame().pad,
-        })
+            row_length,
+            pad,
+        }
+    }
+
+    /// What fills up short rows.
+    pub fn pad(&self) -> TokenId {
+        self.pad
+    }
+
+    /// Rows of other lengths, from the next batch on.
+    pub fn set_row_length(&mut self, tokens: usize) {
+        self.row_length = tokens;
     }
 
     /// The planes that the masks need.

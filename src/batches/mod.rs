@@ -12,11 +12,13 @@
 //! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
 //!   puts a thread around it.
 //! * [`random`]: rows by number, for loaders with an order of their own.
+//! * [`collator`]: rows that were cut elsewhere.
 //! * [`mod@validation`]: the rows held out, with masks of their own.
 //! * [`mod@unigram`]: the entropy that a validation loss has to beat.
 
 pub mod batch;
 pub mod best_fit;
+pub mod collator;
 pub mod corpus;
 pub mod cut;
 pub mod masks;
@@ -31,6 +33,7 @@ pub mod validation;
 
 pub use crate::masking::Realised;
 pub use batch::{Batch, Position};
+pub use collator::Collator;
 pub use corpus::{Corpus, Split};
 pub use random::RandomRows;
 pub use reader::{Order, Reader};

@@ -2,10 +2,12 @@
 //! token weights read.
 
 use crate::base::error::{Error, Result};
+use crate::base::token::TokenId;
 use crate::config::{MaskingConfig, RandomIds};
 use crate::masking::{Masker, TokenTable};
 use crate::storage::InputRecord;
 use crate::tokenizer::Tokenizer;
+use hashbrown::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,6 +48,11 @@ pub fn inputs(config: &MaskingConfig) -> Result<Vec<InputRecord>> {
 fn weights(file: &Path, tokenizer: &Tokenizer) -> Result<Arc<[f32]>> {
     let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
     let text = utf8(file, &bytes)?;
+    let spellings = (0..tokenizer.vocabulary_size() as TokenId).map(|id| tokenizer.spelling(id));
+    let ids = spellings
+        .zip(0..)
+        .filter(|(spelling, _)| !spelling.is_empty());
+    let ids: HashMap<&str, usize> = ids.collect();
     let mut weights = vec![1.0; tokenizer.vocabulary_size()];
     let mut seen = vec![false; weights.len()];
     for (number, line) in (1..).zip(text.lines()) {
@@ -66,7 +73,7 @@ fn weights(file: &Path, tokenizer: &Tokenizer) -> Result<Arc<[f32]>> {
                 "separate token and weight by a tab",
             ));
         };
-        let Some(id) = tokenizer.id(token) else {
+        let Some(&id) = ids.get(token) else {
             return Err(wrong(
                 format!("{token:?}, which the vocabulary does not have"),
                 "spell tokens as the vocabulary does, with ## or Ġ or ▁; `cloze mask --format json` shows them",
@@ -81,13 +88,13 @@ fn weights(file: &Path, tokenizer: &Tokenizer) -> Result<Arc<[f32]>> {
                 ));
             }
         };
-        if std::mem::replace(&mut seen[id as usize], true) {
+        if std::mem::replace(&mut seen[id], true) {
             return Err(wrong(
                 format!("{token:?} a second time"),
                 "keep one line a token",
             ));
         }
-        weights[id as usize] = weight;
+        weights[id] = weight;
     }
     if !seen.contains(&true) {
         return Err(Error::input(

@@ -347,7 +347,7 @@ impl Figures {
 struct Worker<'a> {
     layout: Layout,
     name: &'a str,
-    segmenter: Option<Segmenter<'a>>,
+    segmenter: Option<Segmenter<&'a Units>>,
     builder: Option<BatchBuilder>,
     narrow: Vec<u16>,
     wide: Vec<u32>,

@@ -13,6 +13,7 @@ use crate::statistics::dictionary::{WordId, WordSet};
 use crate::statistics::vocabulary::MaskingVocabulary;
 use crate::statistics::words::{JoinedCodes, SKIPPED, WordCodes};
 use crate::tokenizer::WordTexts;
+use std::borrow::Borrow;
 
 /// A masking vocabulary with the texts of one tokenizer's words; shared between
 /// threads, each of which has a [`Segmenter`].
@@ -58,22 +59,14 @@ impl Units {
     }
 
     /// A segmenter for one thread.
-    pub fn segmenter(&self) -> Segmenter<'_> {
-        Segmenter {
-            units: self,
-            joined: JoinedCodes::new(),
-            codes: Vec::new(),
-            tokens: Vec::new(),
-            walks: Walks::default(),
-            hits: Vec::new(),
-            resolver: Resolver::default(),
-        }
+    pub fn segmenter(&self) -> Segmenter<&Self> {
+        Segmenter::new(self)
     }
 }
 
-/// Cuts documents into units.
-pub struct Segmenter<'a> {
-    units: &'a Units,
+/// Cuts documents into units. `U` is a reference to them, counted or not.
+pub struct Segmenter<U> {
+    units: U,
     joined: JoinedCodes,
     /// Words of the document, those left out not among them.
     codes: Vec<WordId>,
@@ -84,7 +77,20 @@ pub struct Segmenter<'a> {
     resolver: Resolver,
 }
 
-impl Segmenter<'_> {
+impl<U: Borrow<Units>> Segmenter<U> {
+    /// A segmenter with empty buffers.
+    pub fn new(units: U) -> Self {
+        Self {
+            units,
+            joined: JoinedCodes::new(),
+            codes: Vec::new(),
+            tokens: Vec::new(),
+            walks: Walks::default(),
+            hits: Vec::new(),
+            resolver: Resolver::default(),
+        }
+    }
+
     /// Replaces `span_start` by one bit per token, set where a unit starts: at the
     /// first token and nowhere but at word starts. Returns how many tokens are in
     /// units of two words or more. The same document and seed give the same units.
@@ -97,7 +103,7 @@ impl Segmenter<'_> {
         word_start: BoundarySlice<'_>,
         span_start: &mut Boundaries,
     ) -> u64 {
-        let units = self.units;
+        let units = self.units.borrow();
         self.codes.clear();
         self.tokens.clear();
         units.codes.each(

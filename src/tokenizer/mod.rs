@@ -170,8 +170,8 @@ impl Tokenizer {
     }
 
     /// What a worker encodes with: the fast path where this tokenizer has one.
-    pub fn encoder(&self) -> Encoder<'_> {
-        Encoder::new(self, self.fast().ok())
+    pub fn encoder(&self) -> Encoder<&Self> {
+        Encoder::new(self)
     }
 
     /// How [`Tokenizer::encoder`] encodes: `fast`, or `library: ` and why.
@@ -294,7 +294,7 @@ impl Tokenizer {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The id that the vocabulary gives to a spelling.
+    /// The id that the vocabulary gives to a spelling; looks through all of it.
     pub fn id(&self, spelling: &str) -> Option<TokenId> {
         let at = self.spellings.iter().position(|known| known == spelling)?;
         (!spelling.is_empty()).then_some(at as TokenId)

@@ -10,9 +10,10 @@
 //!   where letters, digits and other characters meet. Those tokens are counted.
 
 use super::markers::WordMarks;
-use super::{Encoded, Tokenizer};
+use super::{Encoded, Encoder, Tokenizer};
 use crate::base::boundaries::Boundaries;
 use crate::base::token::TokenId;
+use std::borrow::Borrow;
 use std::ops::Range;
 
 /// Behind a difference, ids have to agree this often in a row to be taken as the same
@@ -22,8 +23,8 @@ const AGREE: usize = 3;
 /// How far behind a difference the same place is looked for, in tokens.
 const REACH: usize = 32;
 
-/// Tokens that are spelled out and tokenised at once: the library takes about 128 bytes
-/// for each byte of them, 40 MB of English.
+/// Tokens that are spelled out and tokenised at once: where the library does it, it takes
+/// about 128 bytes for each byte of them, 40 MB of English.
 const PIECE: usize = 1 << 16;
 
 /// What a spelling says about the word that it belongs to.
@@ -66,11 +67,12 @@ impl Class {
     }
 }
 
-/// Finds word starts; one for each thread.
-pub struct WordRestorer<'a> {
-    tokenizer: &'a Tokenizer,
+/// Finds word starts; one for each thread. `T` is a reference to the tokenizer, counted or
+/// not.
+pub struct WordRestorer<T> {
+    /// Where spellings do not tell.
+    encoder: Option<Encoder<T>>,
     marks: WordMarks,
-    exact: bool,
     spelled: Vec<Spelled>,
     /// Text of each token, with the spaces that it brings along.
     text: Vec<Vec<u8>>,
@@ -79,13 +81,14 @@ pub struct WordRestorer<'a> {
     encoded: Encoded,
 }
 
-impl<'a> WordRestorer<'a> {
+impl<T: Borrow<Tokenizer>> WordRestorer<T> {
     /// Reads the spellings of the vocabulary: some milliseconds, about 60 bytes an entry.
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        let markers = &tokenizer.markers;
-        let mut text = Vec::with_capacity(tokenizer.spellings.len());
-        let mut spelled = Vec::with_capacity(tokenizer.spellings.len());
-        for spelling in &tokenizer.spellings {
+    pub fn new(tokenizer: T) -> Self {
+        let known = tokenizer.borrow();
+        let markers = &known.markers;
+        let mut text = Vec::with_capacity(known.spellings.len());
+        let mut spelled = Vec::with_capacity(known.spellings.len());
+        for spelling in &known.spellings {
             let mut bytes = Vec::new();
             markers.surface(spelling, &mut bytes);
             let shown = String::from_utf8_lossy(&bytes);
@@ -98,9 +101,8 @@ impl<'a> WordRestorer<'a> {
             text.push(bytes);
         }
         Self {
-            tokenizer,
             marks: markers.word_marks(),
-            exact: spelling_is_exact(tokenizer),
+            encoder: (!spelling_is_exact(known)).then(|| Encoder::new(tokenizer)),
             spelled,
             text,
             bytes: Vec::new(),
@@ -116,7 +118,7 @@ impl<'a> WordRestorer<'a> {
         self.spell(ids);
         let mut by_spelling = 0;
         let mut begin = 0;
-        while begin < ids.len() && !self.exact {
+        while begin < ids.len() && self.encoder.is_some() {
             let end = self.piece(ids, begin);
             by_spelling += (end - begin) as u64 - self.agree(ids, begin..end);
             begin = end;
@@ -190,7 +192,8 @@ impl<'a> WordRestorer<'a> {
         };
         self.encoded.tokens.clear();
         self.encoded.word_start.clear();
-        if self.tokenizer.encode(text, &mut self.encoded).is_err() {
+        let encoded = (self.encoder.as_mut()).map(|to| to.encode(text, &mut self.encoded));
+        if !matches!(encoded, Some(Ok(()))) {
             return 0;
         }
         let found = &self.encoded.tokens;

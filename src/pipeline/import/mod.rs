@@ -141,7 +141,7 @@ fn write_all(
 }
 
 /// Finds the word starts of one chunk.
-fn restored(drawn: Drawn, words: &mut WordRestorer<'_>) -> Tokenized {
+fn restored(drawn: Drawn, words: &mut WordRestorer<&Tokenizer>) -> Tokenized {
     let mut done = Tokenized::begin(drawn.cursor, drawn.ids.len() as u64);
     done.next = drawn.next;
     let mut at = 0;

@@ -149,7 +149,7 @@ fn write_all(
 /// Reads and tokenises one chunk.
 fn work(
     corpus: &Corpus,
-    encoder: &mut Encoder<'_>,
+    encoder: &mut Encoder<&Tokenizer>,
     allowance: &Allowance,
     paths: &[String],
     chunk: Chunk,
@@ -196,7 +196,7 @@ impl Tokenized {
     /// Adds the tokens of one document, or says why it has none.
     fn add(
         &mut self,
-        encoder: &mut Encoder<'_>,
+        encoder: &mut Encoder<&Tokenizer>,
         id: Option<u64>,
         text: &str,
     ) -> Result<(), String> {

@@ -56,7 +56,7 @@ pub(super) type Outcome = Result<Encoded, Unencodable>;
 /// What the fast path makes of a text, and the library.
 pub(super) fn outcomes(
     tokenizer: &Tokenizer,
-    encoder: &mut Encoder<'_>,
+    encoder: &mut Encoder<&Tokenizer>,
     text: &str,
 ) -> (Outcome, Outcome) {
     // Something before, which neither may touch.
@@ -73,7 +73,7 @@ pub(super) fn outcomes(
 }
 
 #[track_caller]
-pub(super) fn same(tokenizer: &Tokenizer, encoder: &mut Encoder<'_>, text: &str) {
+pub(super) fn same(tokenizer: &Tokenizer, encoder: &mut Encoder<&Tokenizer>, text: &str) {
     let (fast, reference) = outcomes(tokenizer, encoder, text);
     if fast != reference {
         let shown: String = text.chars().take(200).collect();
