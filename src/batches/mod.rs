@@ -11,6 +11,7 @@
 //! * [`masks`]: masked rows put into batches, in each layout.
 //! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
 //!   puts a thread around it.
+//! * [`loader`]: an epoch shared between processes and their workers.
 //! * [`random`]: rows by number, for loaders with an order of their own.
 //! * [`collator`]: rows that were cut elsewhere.
 //! * [`mod@validation`]: the rows held out, with masks of their own.
@@ -21,6 +22,7 @@ pub mod best_fit;
 pub mod collator;
 pub mod corpus;
 pub mod cut;
+pub mod loader;
 pub mod masks;
 pub mod order;
 pub mod random;
@@ -35,6 +37,7 @@ pub use crate::masking::Realised;
 pub use batch::{Batch, Position};
 pub use collator::Collator;
 pub use corpus::{Corpus, Split};
+pub use loader::{Loader, Share};
 pub use random::RandomRows;
 pub use reader::{Order, Reader};
 pub use stream::Stream;

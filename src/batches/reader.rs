@@ -85,9 +85,24 @@ impl Reader {
 
     /// The next batch.
     pub fn read(&mut self) -> Result<Batch> {
-        let mut batch = self.masks.begin(self.order.batch_rows);
+        self.read_rows(self.order.batch_rows)
+    }
+
+    /// A batch of the `rows` rows at `position`, wherever the last one was. Within a window
+    /// that is a look-up; elsewhere another window is decoded.
+    pub fn read_at(&mut self, position: Position, rows: usize) -> Result<Batch> {
+        if position.epoch != self.position.epoch {
+            self.epoch = epoch(&self.corpus, &self.order, position.epoch);
+            self.window = None;
+        }
+        self.position = position;
+        self.read_rows(rows)
+    }
+
+    fn read_rows(&mut self, rows: usize) -> Result<Batch> {
+        let mut batch = self.masks.begin(rows);
         batch.step = self.stamp().step;
-        for _ in 0..self.order.batch_rows {
+        for _ in 0..rows {
             let sample = self.next_row()?;
             let key = Key {
                 seed: self.order.seed,

@@ -8,13 +8,14 @@ use super::{Batch, Position};
 use crate::base::error::{Error, Result};
 use crate::masking::Masker;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Batches that wait for the model at most.
 pub const AHEAD: usize = 4;
 
-/// Batches without end. Dropping it ends its thread.
+/// Batches made ahead. Dropping it ends its thread.
 pub struct Stream {
     /// `None` only while it is dropped.
     batches: Option<Receiver<Result<Batch>>>,
@@ -31,12 +32,18 @@ impl Stream {
         position: Position,
     ) -> Result<Self> {
         let mut reader = Reader::new(corpus, masker, order, position)?;
+        Self::start(move || Some(reader.read()))
+    }
+
+    /// Starts to make what `next` gives, until it gives nothing or an error.
+    pub(super) fn start(
+        mut next: impl FnMut() -> Option<Result<Batch>> + Send + 'static,
+    ) -> Result<Self> {
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new()
             .name("batches".into())
             .spawn(move || {
-                loop {
-                    let batch = reader.read();
+                while let Some(batch) = next() {
                     let failed = batch.is_err();
                     // A closed channel: the stream was dropped.
                     if sender.send(batch).is_err() || failed {
@@ -51,18 +58,49 @@ impl Stream {
         })
     }
 
-    /// The next batch; waits for it if need be. After an error there are no more.
+    /// The next batch of a stream without end; waits for it if need be. After an error
+    /// there are no more.
     pub fn read(&mut self) -> Result<Batch> {
-        self.batches
-            .as_ref()
-            .and_then(|batches| batches.recv().ok())
-            .unwrap_or_else(|| {
-                Err(Error::library(
-                    "reading batches",
-                    "the reading thread has ended",
-                ))
-            })
+        self.next().unwrap_or_else(|| {
+            Err(Error::library(
+                "reading batches",
+                "the reading thread has ended",
+            ))
+        })
     }
+
+    /// The next batch, if it is there within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Waited {
+        match self
+            .batches
+            .as_ref()
+            .map(|batches| batches.recv_timeout(patience))
+        {
+            Some(Ok(batch)) => Waited::Batch(batch),
+            Some(Err(RecvTimeoutError::Timeout)) => Waited::NotYet,
+            Some(Err(RecvTimeoutError::Disconnected)) | None => Waited::Over,
+        }
+    }
+}
+
+impl Iterator for Stream {
+    type Item = Result<Batch>;
+
+    /// The next batch; waits for it if need be.
+    fn next(&mut self) -> Option<Result<Batch>> {
+        self.batches.as_ref()?.recv().ok()
+    }
+}
+
+/// What there was within some time.
+#[derive(Debug)]
+pub enum Waited {
+    /// A batch, or why there are no more.
+    Batch(Result<Batch>),
+    /// Nothing: ask again.
+    NotYet,
+    /// All batches were taken.
+    Over,
 }
 
 impl Drop for Stream {
