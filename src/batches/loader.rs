@@ -1,162 +1,196 @@
-//! Rows of an epoch shared between the processes of a training, and between the workers of
-//! each: for loaders that train elsewhere.
+//! Masked batches for a training elsewhere: an epoch of one corpus or several, shared between
+//! processes and the workers of each ([`Share`]).
 //!
-//! A step of the training takes `ranks × batch_rows` rows of the epoch's order, whoever
-//! reads them: rank r the r-th share of each step, worker w of a rank every `workers`-th
-//! step, beginning with step w. So the rows of a step are the same for any number of
-//! workers, their union is the same for any number of ranks, and where a training stands is
-//! one number, the rows of the epoch that are behind it.
-//!
-//! Cost: a [`Reader`] for each worker, which decodes all windows of the epoch and masks
-//! its own rows.
+//! Cost: a thread for each stream, which decodes all windows of the epoch and masks its own
+//! rows.
 
+use super::columns::{Columns, LabelForm};
 use super::corpus::Corpus;
-use super::reader::{Order, Reader};
+use super::cursor::Cursor;
+use super::masks::BatchMasker;
+use super::mixture::Mixture;
 use super::stream::Stream;
-use super::{Batch, Position};
+use super::{Batch, Position, Share};
 use crate::base::error::{Error, Result};
-use crate::masking::Masker;
-use std::ops::Range;
+use crate::base::generator::Key;
+use crate::config::RowLayout;
+use crate::masking::{Masker, Stamp};
 use std::sync::Arc;
 
-/// One process of a training, and one worker of it.
+/// Rows of source s have the sample ids from s · 2⁴⁸ on.
+const SOURCE: u32 = 48;
+
+/// What is read, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// Rows of a batch, before copies.
-    pub batch_rows: u64,
-    /// This process.
-    pub rank: u64,
-    /// Processes that train together.
-    pub ranks: u64,
-    /// This worker of the process.
-    pub worker: u64,
-    /// Workers of each process.
-    pub workers: u64,
-    /// Rows at the end of an epoch that fill no step are left out; otherwise the ranks
-    /// share them, if there is one for each.
-    pub drop_last: bool,
+pub struct Draws {
+    /// Seed of order and masks.
+    pub seed: u64,
+    /// Tokens of a source whose rows are permuted together.
+    pub window_tokens: u64,
 }
 
-impl Share {
-    /// Refuses what is no share.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |key: &str, found: String, expected: String| {
-            Err(Error::usage(
-                key,
-                found,
-                expected,
-                "number ranks and workers from 0",
-            ))
-        };
-        if self.batch_rows == 0 {
-            return refuse("batch_size", "0".into(), "at least one row".into());
-        }
-        if self.rank >= self.ranks {
-            let below = format!("a rank below {}", self.ranks);
-            return refuse("rank", self.rank.to_string(), below);
-        }
-        if self.worker >= self.workers {
-            let below = format!("a worker below {}", self.workers);
-            return refuse("worker", self.worker.to_string(), below);
-        }
-        Ok(())
-    }
-
-    /// Rows of a step, all ranks together.
-    pub fn step_rows(&self) -> u64 {
-        self.batch_rows * self.ranks
-    }
-
-    /// Steps that `rows` rows are enough for.
-    pub fn steps(&self, rows: u64) -> u64 {
-        let rest = rows % self.step_rows();
-        rows / self.step_rows() + u64::from(!self.drop_last && rest >= self.ranks)
-    }
-
-    /// The rows of step `step` that are this rank's, of an epoch of `rows` rows whose
-    /// first `from` were read before.
-    pub fn rows(&self, from: u64, rows: u64, step: u64) -> Range<u64> {
-        let start = from + step * self.step_rows();
-        let here = self.step_rows().min(rows.saturating_sub(start));
-        let part = |rank: u64| start + here * rank / self.ranks;
-        part(self.rank)..part(self.rank + 1)
-    }
-}
-
-/// The rows of a corpus, masked, for a training elsewhere.
+/// Rows of one corpus or several, masked.
 pub struct Loader {
-    corpus: Arc<Corpus>,
+    /// Each with the number of rows that are read, its first ones.
+    sources: Vec<(Arc<Corpus>, u64)>,
+    mixture: Mixture,
     masker: Masker,
-    seed: u64,
-    window_tokens: u64,
-    /// Rows of the corpus that are read, the first ones.
-    training: u64,
+    draws: Draws,
 }
 
 impl Loader {
-    /// The first `training` rows of `corpus` with the masks of `masker`. `seed` is that of
-    /// order and masks. Refuses masks of units where the shards have none.
+    /// The first so many rows of each of `sources`, as `mixture` says, with the masks of
+    /// `masker`. Refuses masks of units where shards have none, and sources whose rows differ
+    /// in length, layout or tokenizer.
     pub fn new(
-        corpus: Arc<Corpus>,
+        sources: Vec<(Arc<Corpus>, u64)>,
+        mixture: Mixture,
         masker: Masker,
-        (seed, window_tokens): (u64, u64),
-        training: u64,
+        draws: Draws,
     ) -> Result<Self> {
-        if masker.needs_units() {
-            corpus.check_units()?;
+        for (corpus, _) in &sources {
+            if masker.needs_units() {
+                corpus.check_units()?;
+            }
+            check_alike(&sources[0].0, corpus)?;
         }
         Ok(Self {
-            corpus,
+            sources,
+            mixture,
             masker,
-            seed,
-            window_tokens,
-            training,
+            draws,
         })
     }
 
     /// Rows of an epoch, before copies.
     pub fn rows(&self) -> u64 {
-        self.training
+        self.mixture.rows()
     }
 
-    /// Starts to read what `share` is of the epoch of `position` from its row on, this
-    /// worker's first step at or behind `step`; a step is counted from `position`.
-    pub fn start(&self, share: Share, position: Position, step: u64) -> Result<Stream> {
+    /// How documents become rows.
+    pub fn row_layout(&self) -> RowLayout {
+        self.sources[0].0.frame().layout
+    }
+
+    /// Reads what `share` is of the epoch of `position` from its row on, this worker's first
+    /// step at or behind `step`; a step is counted from `position`.
+    pub fn read(&self, share: Share, position: Position, step: u64) -> Result<Steps> {
         share.check()?;
-        let order = Order {
-            seed: self.seed,
-            batch_rows: share.batch_rows as usize,
-            step_rows: u32::try_from(share.step_rows()).unwrap_or(u32::MAX),
-            training: self.training,
-            window_tokens: self.window_tokens,
-        };
-        let (corpus, masker) = (Arc::clone(&self.corpus), self.masker.clone());
-        let mut reader = Reader::new(corpus, masker, order, position)?;
-        let rows = self.training;
-        let steps = share.steps(rows.saturating_sub(position.row));
-        let ahead = (share.worker + share.workers - step % share.workers) % share.workers;
-        let mut step = step + ahead;
-        Stream::start(move || {
-            if step >= steps {
-                return None;
-            }
-            let own = share.rows(position.row, rows, step);
-            step += share.workers;
-            let at = Position {
-                row: own.start,
-                ..position
-            };
-            Some(
-                reader
-                    .read_at(at, (own.end - own.start) as usize)
-                    .map(|batch| Batch {
-                        after: Position {
-                            row: position.row + (step - share.workers + 1) * share.step_rows(),
-                            ..position
-                        },
-                        ..batch
-                    }),
-            )
+        let (first, _) = &self.sources[0];
+        let masks = BatchMasker::new(first, self.masker.clone())?;
+        let draws = (self.draws.seed, self.draws.window_tokens);
+        let cursors = self.sources.iter().map(|(corpus, rows)| {
+            let corpus = Arc::clone(corpus);
+            Cursor::new(corpus, masks.projection(), draws, *rows)
+        });
+        Ok(Steps {
+            cursors: cursors.collect(),
+            masks,
+            mixture: self.mixture.clone(),
+            seed: self.draws.seed,
+            share,
+            position,
+            step: share.own_step(step),
         })
     }
+
+    /// As [`Loader::read`], in columns, on a thread of its own.
+    pub fn start(
+        &self,
+        share: Share,
+        position: Position,
+        step: u64,
+        form: LabelForm,
+    ) -> Result<Stream<Columns>> {
+        let mut steps = self.read(share, position, step)?;
+        let rows = self.row_layout();
+        Stream::start(move || {
+            let batch = steps.next()?;
+            Some(batch.map(|batch| Columns::new(&batch, rows, form)))
+        })
+    }
+}
+
+/// One worker's batches of an epoch.
+pub struct Steps {
+    cursors: Vec<Cursor>,
+    masks: BatchMasker,
+    mixture: Mixture,
+    seed: u64,
+    share: Share,
+    /// What steps are counted from.
+    position: Position,
+    /// The next one.
+    step: u64,
+}
+
+impl Steps {
+    fn batch(&mut self, step: u64) -> Result<Batch> {
+        let Position { epoch, row: from } = self.position;
+        let rows = self.mixture.rows();
+        let step_rows = self.share.step_rows();
+        let own = self.share.rows(from, rows, step);
+        let start = from + step * step_rows;
+        // Steps of the epochs before, and those behind in this one, whoever read them.
+        let stamp = Stamp {
+            step: epoch * self.share.steps(rows) + start / step_rows,
+            place: (own.start - start) as u32,
+            rows: step_rows as u32,
+        };
+        let mut batch = self.masks.begin((own.end - own.start) as usize);
+        batch.step = stamp.step;
+        for (due, place) in self.mixture.rows_of(epoch, own).zip(stamp.place..) {
+            let (row, buffer) = self.cursors[due.source].read(due.position)?;
+            let key = Key {
+                seed: self.seed,
+                epoch: due.position.epoch,
+                sample: (due.source as u64) << SOURCE | row,
+                copy: 0,
+            };
+            let stamp = Stamp { place, ..stamp };
+            self.masks.push(buffer, key, stamp, &mut batch);
+        }
+        self.masks.finish(&mut batch);
+        batch.after = Position {
+            epoch,
+            row: rows.min(start + step_rows),
+        };
+        Ok(batch)
+    }
+}
+
+impl Iterator for Steps {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        let left = self.mixture.rows().saturating_sub(self.position.row);
+        let step = self.step;
+        if step >= self.share.steps(left) {
+            return None;
+        }
+        self.step = self.share.own_step(step + 1);
+        Some(self.batch(step))
+    }
+}
+
+/// Refuses sources whose rows cannot stand in one batch.
+fn check_alike(first: &Corpus, other: &Corpus) -> Result<()> {
+    let of = |corpus: &Corpus| {
+        let record = corpus.shards().tokenizer()?;
+        Ok((record.fingerprint.clone(), record.vocabulary_size))
+    };
+    let (expected, found): ((String, u64), (String, u64)) = (of(first)?, of(other)?);
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::mismatch(
+        other.shards().artefact().path.display().to_string(),
+        format!("ids of a tokenizer with fingerprint {}", found.0),
+        format!(
+            "fingerprint {}, of the tokenizer behind {}",
+            expected.0,
+            first.shards().artefact().path.display()
+        ),
+        "tokenise all sources with the same tokenizer",
+    ))
 }

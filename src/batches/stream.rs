@@ -15,10 +15,10 @@ use std::time::Duration;
 /// Batches that wait for the model at most.
 pub const AHEAD: usize = 4;
 
-/// Batches made ahead. Dropping it ends its thread.
-pub struct Stream {
+/// Batches made ahead, in the form `B`. Dropping it ends its thread.
+pub struct Stream<B = Batch> {
     /// `None` only while it is dropped.
-    batches: Option<Receiver<Result<Batch>>>,
+    batches: Option<Receiver<Result<B>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -34,10 +34,12 @@ impl Stream {
         let mut reader = Reader::new(corpus, masker, order, position)?;
         Self::start(move || Some(reader.read()))
     }
+}
 
+impl<B: Send + 'static> Stream<B> {
     /// Starts to make what `next` gives, until it gives nothing or an error.
     pub(super) fn start(
-        mut next: impl FnMut() -> Option<Result<Batch>> + Send + 'static,
+        mut next: impl FnMut() -> Option<Result<B>> + Send + 'static,
     ) -> Result<Self> {
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new()
@@ -60,7 +62,7 @@ impl Stream {
 
     /// The next batch of a stream without end; waits for it if need be. After an error
     /// there are no more.
-    pub fn read(&mut self) -> Result<Batch> {
+    pub fn read(&mut self) -> Result<B> {
         self.next().unwrap_or_else(|| {
             Err(Error::library(
                 "reading batches",
@@ -70,7 +72,7 @@ impl Stream {
     }
 
     /// The next batch, if it is there within `patience`.
-    pub fn wait(&mut self, patience: Duration) -> Waited {
+    pub fn wait(&mut self, patience: Duration) -> Waited<B> {
         match self
             .batches
             .as_ref()
@@ -83,27 +85,27 @@ impl Stream {
     }
 }
 
-impl Iterator for Stream {
-    type Item = Result<Batch>;
+impl<B> Iterator for Stream<B> {
+    type Item = Result<B>;
 
     /// The next batch; waits for it if need be.
-    fn next(&mut self) -> Option<Result<Batch>> {
+    fn next(&mut self) -> Option<Result<B>> {
         self.batches.as_ref()?.recv().ok()
     }
 }
 
 /// What there was within some time.
 #[derive(Debug)]
-pub enum Waited {
+pub enum Waited<B> {
     /// A batch, or why there are no more.
-    Batch(Result<Batch>),
+    Batch(Result<B>),
     /// Nothing: ask again.
     NotYet,
     /// All batches were taken.
     Over,
 }
 
-impl Drop for Stream {
+impl<B> Drop for Stream<B> {
     fn drop(&mut self) {
         // Closing the channel wakes a thread that waits to send.
         self.batches = None;
