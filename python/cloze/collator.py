@@ -58,7 +58,8 @@ class DataCollator:
     --------
     >>> import cloze
     >>> collator = cloze.DataCollator(tokenizer, masking={"strategy": "word"}, seed=1)
-    >>> examples = [{"input_ids": [2, 51, 52, 53, 54, 3], "index": n} for n in range(4)]
+    >>> ids = [101, 14477, 20961, 3085, 2833, 102]  # [CLS] una ##fford ##able food [SEP]
+    >>> examples = [{"input_ids": ids, "index": number} for number in range(4)]
     >>> batch = collator(examples)
     >>> batch["labels"].shape
     torch.Size([4, 6])
