@@ -14,6 +14,10 @@ _ROWS = 4
 """Rows that are shown."""
 
 
+Source = str | dict[str, str] | None
+"""Where a tokenizer is: a path, its files as texts by name, or nowhere."""
+
+
 class Batch(dict[str, Any]):
     """Columns by name, torch tensors or NumPy arrays: a dictionary that a notebook shows as masked
     text in colour, with the rates that were realised.
@@ -29,24 +33,23 @@ class Batch(dict[str, Any]):
     masked 40.2 %, predicted 40.2 %
     """
 
-    _source: str | dict[str, str] | None = None
+    source: Source = None
+    """Where the tokenizer of its ids is, for those who want to read them."""
 
     @classmethod
-    def of(cls, columns: Mapping[str, Any], source: str | dict[str, str]) -> Batch:
-        """``columns`` with where their tokenizer is: a path, or its files as texts."""
+    def of(cls, columns: Mapping[str, Any], source: Source) -> Batch:
+        """``columns`` with where their tokenizer is."""
         batch = cls(columns)
-        batch._source = source
+        batch.source = source
         return batch
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Between processes a path goes along; texts of files would be larger than the batch.
-        source = self._source if isinstance(self._source, str) else None
-        return (Batch.of, (dict(self), source)) if source else (Batch, (dict(self),))
+        source = self.source if isinstance(self.source, str) else None
+        return Batch.of, (dict(self), source)
 
     def __copy__(self) -> Batch:
-        copy = Batch(self)
-        copy._source = self._source
-        return copy
+        return Batch.of(self, self.source)
 
     def shares(self) -> str:
         """What was realised over all rows: the shares of maskable tokens that were replaced by the
@@ -65,7 +68,7 @@ class Batch(dict[str, Any]):
 
     def _page(self, rows: int) -> tuple[str, str] | None:
         """A page of the first rows, and the shares of all; nothing where it cannot be told."""
-        if self._source is None or "input_ids" not in self:
+        if self.source is None or "input_ids" not in self:
             return None
         import numpy
 
@@ -80,7 +83,7 @@ class Batch(dict[str, Any]):
         if ids.ndim != 2 or labels.shape != ids.shape or mask.shape != ids.shape:
             return None
         planes = (numpy.ascontiguousarray(one, dtype=numpy.int64) for one in (mask, labels))
-        return _pages(self._source).batch(ids, *planes, rows)
+        return _pages(self.source).batch(ids, *planes, rows)
 
 
 def _pages(source: str | dict[str, str]) -> _native.Pages:
