@@ -8,6 +8,7 @@ use cloze::pipeline::count::count;
 use cloze::pipeline::merge::merge;
 use cloze::pipeline::merge::merge_to_run;
 use cloze::pipeline::runs::count_run;
+use cloze::pipeline::stage::StageOptions;
 use cloze::pipeline::verify::verify;
 use cloze::pipeline::vocabulary::vocabulary;
 use std::path::PathBuf;
