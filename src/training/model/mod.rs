@@ -65,7 +65,7 @@ impl<T: Real> Model<T> {
         Self {
             shape,
             parameters,
-            pool: Pool::new(),
+            pool: Pool::default(),
         }
     }
 
