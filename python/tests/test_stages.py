@@ -15,7 +15,7 @@ from conftest import ROOT, TEXT, TOKENIZERS, cloze
 import cloze as package
 from cloze import keys
 
-VOCABULARY = TOKENIZERS / "bert-base-uncased/vocab.txt"
+VOCABULARY = TOKENIZERS / "wordpiece-4096/vocab.txt"
 
 
 def contents(path):

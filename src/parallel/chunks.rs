@@ -4,9 +4,24 @@
 
 use rayon::prelude::*;
 
+/// Threads of the current pool.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Runs `work` on every piece.
 pub fn each<P: Send>(pieces: Vec<P>, work: impl Fn(P) + Sync + Send) {
     pieces.into_par_iter().for_each(work);
+}
+
+/// Runs `work` on every piece, with scratch that `make` makes and pieces that follow on
+/// the same thread use again.
+pub fn each_with<P: Send, S>(
+    pieces: Vec<P>,
+    make: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, P) + Sync + Send,
+) {
+    pieces.into_par_iter().for_each_init(make, work);
 }
 
 /// Results of `work` on every piece, in the order of the pieces.

@@ -2,7 +2,7 @@
 //! norms before them (pre) or after (post). The last layer goes on with the predicted
 //! tokens only, once attention has seen all.
 
-use super::pass::{Normed, Pass, linear_backward, norm_backward};
+use super::pass::{Normed, Pass, linear_backward, norm_backward, weight_backward};
 use crate::base::error::Result;
 use crate::training::matrix::Matrix;
 use crate::training::ops::attention::{self, Heads};
@@ -58,6 +58,7 @@ impl<T: Real> Pass<'_, T> {
             dropout: self.dropout(Some(layer), 1),
             keys: &self.tokens.keys,
             reach: local.map(|rotary| rotary.local_attention as usize / 2),
+            queries: self.is_last(layer).then_some(&self.tokens.predicted),
         }
     }
 
@@ -174,10 +175,6 @@ impl<T: Real> Pass<'_, T> {
         }
         self.turn(index, &mut qkv, Turn::Forward);
         let (context, sums) = attention::forward(&qkv, self.heads(index));
-        let context = match self.is_last(index) {
-            true => context.gather(&self.tokens.predicted),
-            false => context,
-        };
         Ok((qkv, sums, context))
     }
 
@@ -194,11 +191,11 @@ impl<T: Real> Pass<'_, T> {
 
     /// The activation's input, `rows × feed-forward` or twice that, and its output.
     fn widen(&self, layer: &Layer<T>, x: &Matrix<T>) -> Result<(Matrix<T>, Matrix<T>)> {
-        let mut up = x.all().times(layer.up.weight.all().t())?;
-        let activated = match Self::is_gated(layer) {
-            true => geglu::forward(&up),
-            false => gelu::forward(&mut up, layer.up.bias.as_ref()),
-        };
+        if !Self::is_gated(layer) {
+            return gelu::forward(x, &layer.up);
+        }
+        let up = x.all().times(layer.up.weight.all().t())?;
+        let activated = geglu::forward(&up);
         Ok((up, activated))
     }
 
@@ -212,10 +209,8 @@ impl<T: Real> Pass<'_, T> {
         x: &Matrix<T>,
         keys: &[u64],
     ) -> Result<Matrix<T>> {
-        let mut out = branch.all().times(linear.weight.all().t())?;
         let dropout = self.dropout(Some(index), site);
-        residual::forward(&mut out, linear.bias.as_ref(), dropout, keys, x);
-        Ok(out)
+        residual::forward(branch, linear, dropout, keys, x)
     }
 
     /// From the gradient of a layer's output to that of its input.
@@ -237,12 +232,11 @@ impl<T: Real> Pass<'_, T> {
             false => (norm_backward(tape.feed_forward_norm, norm, dy, into), None),
         };
         let d = residual::backward(&d_skip, self.dropout(Some(index), 3), &keys);
-        let mut d = linear_backward(d, &tape.activated, &layer.down, &mut gradients.down)?;
-        if Self::is_gated(layer) {
-            d = geglu::backward(&d, &tape.up);
-        } else {
-            gelu::backward(&mut d, &tape.up);
-        }
+        weight_backward(&d, &tape.activated, &mut gradients.down);
+        let d = match Self::is_gated(layer) {
+            true => geglu::backward(&d.all().times(layer.down.weight.all())?, &tape.up),
+            false => gelu::backward(&d, &layer.down, &tape.up)?,
+        };
         let mut d = linear_backward(d, &tape.feed_forward_in, &layer.up, &mut gradients.up)?;
         if let Some(normed) = feed_forward_norm {
             d = norm_backward(normed, norm, d, into);
@@ -262,13 +256,17 @@ impl<T: Real> Pass<'_, T> {
         // Attention.
         let d = residual::backward(&d_skip, self.dropout(Some(index), 2), &keys);
         let out = (&layer.attention_out, &mut gradients.attention_out);
-        let mut d = linear_backward(d, &tape.context, out.0, out.1)?;
+        let d = linear_backward(d, &tape.context, out.0, out.1)?;
         if self.is_last(index) {
             let rows = self.tokens.ids.len();
-            d = d.scatter(&self.tokens.predicted, rows);
             d_skip = d_skip.scatter(&self.tokens.predicted, rows);
         }
-        let mut d = attention::backward(&tape.qkv, &tape.sums, &d, self.heads(index));
+        let mut d = attention::backward(
+            &tape.qkv,
+            (&tape.context, &tape.sums),
+            &d,
+            self.heads(index),
+        );
         self.turn(index, &mut d, Turn::Back);
         let mut d = linear_backward(d, &tape.attention_in, &layer.qkv, &mut gradients.qkv)?;
         if norms_first {

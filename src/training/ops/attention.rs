@@ -2,18 +2,19 @@
 //! values, without a matrix of all weights: a block of queries at a time, and the
 //! backward pass computes the weights again from the logarithm of their sums (Dao et
 //! al. 2022). Each thread takes whole attention runs (rows, or the documents in them); it
-//! needs (128 + 4 · width of a head) · length numbers.
+//! needs (120 + 4 · width of a head) · length numbers.
 
 use super::dropout::Dropout;
-use super::tile::{Strided, product};
+use super::tile::{Product, Right, Strided, Target, tile_columns};
 use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
+use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Queries worked on at a time; with 128 keys their weights fill 32 KiB.
-const QUERIES: usize = 64;
+/// Queries worked on at a time, whole tiles; with 128 keys their weights fill 30 KiB.
+const QUERIES: usize = 60;
 
 /// What attention needs beside its input.
 #[derive(Debug, Clone, Copy)]
@@ -29,86 +30,172 @@ pub struct Heads<'a> {
     pub keys: &'a [u64],
     /// Tokens on each side that a token sees; all of its run without.
     pub reach: Option<usize>,
+    /// The tokens that look at others, ascending; all without.
+    pub queries: Option<&'a [u32]>,
 }
 
-impl Heads<'_> {
-    /// Places that the queries `queries` of a run see between them.
+/// One attention run.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    /// Its first token.
+    first: usize,
+    /// Its tokens.
+    length: usize,
+    /// Those that look at others.
+    queries: Option<&'a [u32]>,
+}
+
+impl Run<'_> {
+    /// Number of queries.
     #[inline(always)]
-    fn seen(&self, queries: Range<usize>, length: usize) -> Range<usize> {
-        match self.reach {
-            Some(reach) => {
-                let end = queries.end.saturating_add(reach).min(length);
-                queries.start.saturating_sub(reach)..end
-            }
-            None => 0..length,
+    fn queries(&self) -> usize {
+        self.queries.map_or(self.length, <[u32]>::len)
+    }
+
+    /// The place of a query in the run.
+    #[inline(always)]
+    fn place(&self, query: usize) -> usize {
+        match self.queries {
+            Some(queries) => queries[query] as usize - self.first,
+            None => query,
         }
     }
 }
 
+impl<'a> Heads<'a> {
+    /// The attention runs.
+    fn runs(&self) -> Vec<Run<'a>> {
+        let mut rest = self.queries;
+        let mut first = 0;
+        let runs = self.lengths.iter().map(|&length| {
+            let queries = rest.map(|queries| {
+                let end = queries.partition_point(|&token| (token as usize) < first + length);
+                let (queries, later) = queries.split_at(end);
+                rest = Some(later);
+                queries
+            });
+            first += length;
+            Run {
+                first: first - length,
+                length,
+                queries,
+            }
+        });
+        runs.collect()
+    }
+
+    /// Places that the places `from` of a run see between them.
+    #[inline(always)]
+    fn seen(&self, from: Range<usize>, length: usize) -> Range<usize> {
+        match self.reach {
+            Some(reach) => {
+                let end = from.end.saturating_add(reach).min(length);
+                from.start.saturating_sub(reach)..end
+            }
+            None => 0..length,
+        }
+    }
+
+    /// Places that queries of `run` see between them, begun at a panel's first place.
+    #[inline(always)]
+    fn block(&self, queries: Range<usize>, run: Run<'_>, panel: usize) -> Range<usize> {
+        let from = run.place(queries.start)..run.place(queries.end - 1) + 1;
+        let seen = self.seen(from, run.length);
+        seen.start / panel * panel..seen.end
+    }
+}
+
 /// One attention run and one head: views into packed queries, keys and values.
+#[derive(Clone, Copy)]
 struct Head<'a, T> {
     /// From this head's first query on.
     qkv: &'a [T],
     /// Distance of tokens in `qkv`.
     stride: usize,
-    /// Tokens.
-    length: usize,
     /// Width of a head.
     width: usize,
     /// 1 / √width.
     scale: T,
-    /// Keys, transposed: `width × length`.
-    keys: Vec<T>,
 }
 
 impl<'a, T: Real> Head<'a, T> {
     #[inline(always)]
-    fn new(qkv: &'a [T], hidden: usize, heads: usize, head: usize, length: usize) -> Self {
+    fn new(qkv: &'a [T], hidden: usize, heads: usize, head: usize) -> Self {
         let width = hidden / heads;
-        let qkv = &qkv[head * width..];
-        let stride = 3 * hidden;
         Self {
-            keys: transpose(&qkv[hidden..], stride, length, width),
-            qkv,
-            stride,
-            length,
+            qkv: &qkv[head * width..],
+            stride: 3 * hidden,
             width,
             scale: T::from_f64(1.0 / (width as f64).sqrt()),
         }
     }
 
+    /// The queries `queries` of `run`, gathered where they do not follow each other.
     #[inline(always)]
-    fn part(&self, which: usize, first: usize) -> &'a [T] {
-        &self.qkv[first * self.stride + which * (self.stride / 3)..]
+    fn queries<'b>(
+        &self,
+        run: Run<'_>,
+        queries: Range<usize>,
+        gathered: &'b mut Vec<T>,
+    ) -> Strided<'b, T>
+    where
+        'a: 'b,
+    {
+        if run.queries.is_none() {
+            return self.part(0).from(queries.start, 0);
+        }
+        gathered.clear();
+        for query in queries {
+            let row = self.part(0).from(run.place(query), 0);
+            gathered.extend_from_slice(&row.values[..self.width]);
+        }
+        Strided {
+            values: gathered,
+            down: self.width,
+            across: 1,
+        }
     }
 
-    /// Scaled scores of `queries` against `keys`, places of the run both.
+    /// Queries (0), keys (1) or values (2), `length × width`.
     #[inline(always)]
-    fn scores(&self, queries: Range<usize>, keys: Range<usize>, out: &mut [T]) {
-        let left = Strided {
-            values: self.part(0, queries.start),
+    fn part(&self, which: usize) -> Strided<'a, T> {
+        Strided {
+            values: &self.qkv[which * (self.stride / 3)..],
             down: self.stride,
             across: 1,
-        };
-        let (count, span) = (queries.len(), keys.len());
-        let right = &self.keys[keys.start..];
-        let shape = (count, self.width, span);
-        product(shape, left, right, self.length, out, span, false);
-        for score in &mut out[..count * span] {
-            *score *= self.scale;
         }
     }
 }
 
-#[inline(always)]
-fn transpose<T: Real>(x: &[T], stride: usize, rows: usize, cols: usize) -> Vec<T> {
-    let mut out = vec![T::zero(); rows * cols];
-    for (row, x) in x.chunks(stride).take(rows).enumerate() {
-        for (col, &value) in x[..cols].iter().enumerate() {
-            out[col * rows + row] = value;
+/// Operands and weights of one head, used again by the next.
+struct Scratch<T> {
+    /// Keys, transposed: `width × length`.
+    keys: Right<T>,
+    /// Values; for the backward pass transposed.
+    values: Right<T>,
+    /// Keys as they lie.
+    keys_across: Right<T>,
+    /// Queries of a block, or gradients of their context.
+    block: Right<T>,
+    /// Of a block, `queries × places`.
+    weights: Vec<T>,
+    slopes: Vec<T>,
+    /// Queries that do not follow each other, or their gradients.
+    gathered: Vec<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new() -> Self {
+        Self {
+            keys: Right::empty(),
+            values: Right::empty(),
+            keys_across: Right::empty(),
+            block: Right::empty(),
+            weights: Vec::new(),
+            slopes: Vec::new(),
+            gathered: Vec::new(),
         }
     }
-    out
 }
 
 /// Cuts `flat` (`width` numbers a token) into the attention runs.
@@ -141,242 +228,461 @@ fn query_key(token: u64, head: usize) -> u64 {
 }
 
 /// Attention over `qkv` (`tokens × 3 hidden`: queries, keys, values). Gives the
-/// weighted values, `tokens × hidden`, and the logarithm of the sum of each query's
-/// exponentiated scores, `heads` numbers a token.
+/// weighted values, `queries × hidden`, and the logarithm of the sum of each query's
+/// exponentiated scores, `heads` numbers a query.
 pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>) {
     let hidden = qkv.cols() / 3;
     let heads = shape.heads;
-    let mut context = Matrix::zeros(qkv.rows(), hidden);
-    let mut sums = vec![T::zero(); qkv.rows() * heads];
+    let runs = shape.runs();
+    let asked: Vec<usize> = runs.iter().map(Run::queries).collect();
+    let rows = asked.iter().sum();
+    let mut context = qkv.sibling(rows, hidden);
+    let mut sums = vec![T::zero(); rows * heads];
     let pieces = split(qkv, shape.lengths, 3 * hidden)
         .into_iter()
-        .zip(split_mut(&mut context, shape.lengths, hidden))
-        .zip(split_mut(&mut sums, shape.lengths, heads))
+        .zip(split_mut(&mut context, &asked, hidden))
+        .zip(split_mut(&mut sums, &asked, heads))
         .zip(split(shape.keys, shape.lengths, 1))
+        .zip(runs)
         .collect();
-    type Piece<'a, T> = (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]);
-    chunks::each(pieces, |(((qkv, context), sums), keys): Piece<T>| {
-        lanes::wide(
-            #[inline(always)]
-            || {
-                let heads_of_row = if keys.is_empty() { 0 } else { heads };
-                for head in 0..heads_of_row {
-                    forward_head(qkv, head, context, sums, keys, shape);
-                }
-            },
-        );
-    });
+    type Piece<'a, T> = ((((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]), Run<'a>);
+    chunks::each_with(
+        pieces,
+        Scratch::new,
+        |scratch: &mut Scratch<T>, ((((qkv, context), sums), keys), run): Piece<T>| {
+            pulp::Arch::new().dispatch(Forward {
+                qkv,
+                context,
+                sums,
+                keys,
+                run,
+                shape,
+                scratch,
+            });
+        },
+    );
     (context, sums)
 }
 
-#[inline(always)]
-fn forward_head<T: Real>(
-    qkv: &[T],
-    head: usize,
-    context: &mut [T],
-    sums: &mut [T],
-    keys: &[u64],
-    shape: Heads<'_>,
-) {
-    let length = keys.len();
-    let hidden = context.len() / length;
-    let view = Head::new(qkv, hidden, shape.heads, head, length);
-    let mut weights = vec![T::zero(); QUERIES.min(length) * length];
-    for first in (0..length).step_by(QUERIES) {
-        let queries = first..(first + QUERIES).min(length);
-        let block = shape.seen(queries.clone(), length);
-        let span = block.len();
-        view.scores(queries.clone(), block.clone(), &mut weights);
-        for (query, weights) in queries.clone().zip(weights.chunks_exact_mut(span)) {
-            let seen = shape.seen(query..query + 1, length);
-            let (from, to) = (seen.start - block.start, seen.end - block.start);
-            weights[..from].fill(T::zero());
-            weights[to..].fill(T::zero());
-            let weights = &mut weights[from..to];
-            let largest = lanes::maximum(weights);
-            for weight in weights.iter_mut() {
-                *weight = (*weight - largest).exp();
-            }
-            let sum = lanes::sum(weights);
-            let share = T::one() / sum;
-            for weight in weights.iter_mut() {
-                *weight *= share;
-            }
-            sums[query * shape.heads + head] = largest + T::from_f64(sum.to_f64().ln());
-            if let Some(dropout) = &shape.dropout {
-                let mask = dropout.row(query_key(keys[query], head));
-                mask.apply_from(seen.start, weights);
-            }
-        }
-        let weights = Strided {
-            values: &weights,
-            down: span,
-            across: 1,
+/// All heads of one attention run.
+struct Forward<'a, T> {
+    qkv: &'a [T],
+    context: &'a mut [T],
+    sums: &'a mut [T],
+    keys: &'a [u64],
+    run: Run<'a>,
+    shape: Heads<'a>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> WithSimd for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let heads = match self.run.queries() {
+            0 => 0,
+            _ => self.shape.heads,
         };
-        let out = &mut context[first * hidden + head * view.width..];
-        let values = view.part(2, block.start);
-        let product_shape = (queries.len(), span, view.width);
-        product(
-            product_shape,
-            weights,
-            values,
-            view.stride,
-            out,
-            hidden,
-            false,
-        );
+        for head in 0..heads {
+            self.head(simd, head);
+        }
     }
 }
 
-/// The gradient of `qkv`, given what `forward` took and the `sums` it gave, and the
-/// gradient of its output.
+impl<T: Real> Forward<'_, T> {
+    #[inline(always)]
+    fn head<S: Simd>(&mut self, simd: S, head: usize) {
+        let shape = self.shape;
+        let run = self.run;
+        let (length, count) = (run.length, run.queries());
+        let hidden = self.context.len() / count;
+        let view = Head::new(self.qkv, hidden, shape.heads, head);
+        let width = view.width;
+        let panel = tile_columns::<S, T>();
+        let Scratch {
+            keys,
+            values,
+            weights,
+            gathered,
+            ..
+        } = &mut *self.scratch;
+        keys.fill::<S>(view.part(1).t(), (width, length));
+        values.fill::<S>(view.part(2), (length, width));
+        weights.resize(QUERIES.min(count) * length, T::zero());
+        for first in (0..count).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(count);
+            let count = queries.len();
+            let block = shape.block(queries.clone(), run, panel);
+            let (start, span) = (block.start, block.len());
+            let scores = Target {
+                values: &mut *weights,
+                down: span,
+                add: false,
+            };
+            simd.vectorize(Product {
+                shape: (count, width, span),
+                a: view.queries(run, queries.clone(), gathered),
+                b: keys.columns(start),
+                c: scores,
+            });
+            let mut shares = [T::zero(); QUERIES];
+            simd.vectorize(Softmax {
+                shape,
+                scale: view.scale,
+                head,
+                queries,
+                block,
+                keys: self.keys,
+                run,
+                weights,
+                shares: &mut shares,
+                sums: self.sums,
+            });
+            let weights = Strided {
+                values: &weights[..],
+                down: span,
+                across: 1,
+            };
+            let out = &mut self.context[first * hidden + head * width..];
+            let target = Target {
+                values: &mut *out,
+                down: hidden,
+                add: false,
+            };
+            simd.vectorize(Product {
+                shape: (count, span, width),
+                a: weights,
+                b: values.rows(start),
+                c: target,
+            });
+            for (out, &share) in out.chunks_mut(hidden).zip(&shares[..count]) {
+                for value in &mut out[..width] {
+                    *value *= share;
+                }
+            }
+        }
+    }
+}
+
+/// Scores of a block of queries to their exponentials with dropout, what makes weights of
+/// those, and the logarithms of their sums.
+struct Softmax<'a, T> {
+    shape: Heads<'a>,
+    scale: T,
+    head: usize,
+    queries: Range<usize>,
+    /// Places that the scores are of.
+    block: Range<usize>,
+    keys: &'a [u64],
+    run: Run<'a>,
+    weights: &'a mut [T],
+    shares: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Softmax<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (shape, scale) = (self.shape, self.scale);
+        let rows = self.weights.chunks_exact_mut(self.block.len());
+        for ((query, weights), share) in self.queries.zip(rows).zip(self.shares) {
+            let place = self.run.place(query);
+            let seen = shape.seen(place..place + 1, self.run.length);
+            let weights = hide_others(weights, &self.block, &seen);
+            let largest = lanes::maximum(weights);
+            let sum = lanes::map_and_sum(weights, |x| ((x - largest) * scale).exp());
+            *share = T::one() / sum;
+            self.sums[query * shape.heads + self.head] =
+                largest * scale + T::from_f64(sum.to_f64().ln());
+            if let Some(dropout) = &shape.dropout {
+                let mask = dropout.row(query_key(self.keys[place], self.head));
+                mask.apply_from(seen.start, weights);
+            }
+        }
+    }
+}
+
+/// The part of a row over `block` that is `seen`; the rest becomes 0.
+#[inline(always)]
+fn hide_others<'a, T: Real>(
+    row: &'a mut [T],
+    block: &Range<usize>,
+    seen: &Range<usize>,
+) -> &'a mut [T] {
+    let (from, to) = (seen.start - block.start, seen.end - block.start);
+    row[..from].fill(T::zero());
+    row[to..].fill(T::zero());
+    &mut row[from..to]
+}
+
+/// Scores of a block of queries to their weights with dropout, and the gradients of those
+/// to the gradients of the scores.
+struct Slopes<'a, T> {
+    shape: Heads<'a>,
+    scale: T,
+    head: usize,
+    queries: Range<usize>,
+    /// Places that the scores are of.
+    block: Range<usize>,
+    keys: &'a [u64],
+    run: Run<'a>,
+    weights: &'a mut [T],
+    slopes: &'a mut [T],
+    sums: &'a [T],
+    /// Of all heads, with its gradient.
+    context: (&'a [T], &'a [T]),
+}
+
+impl<T: Real> WithSimd for Slopes<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (shape, scale) = (self.shape, self.scale);
+        let span = self.block.len();
+        let (context, d_context) = self.context;
+        let width = context.len() / (self.run.queries() * shape.heads);
+        let weights = self.weights.chunks_exact_mut(span);
+        let rows = weights.zip(self.slopes.chunks_exact_mut(span));
+        for (query, (weights, slopes)) in self.queries.zip(rows) {
+            let place = self.run.place(query);
+            let seen = shape.seen(place..place + 1, self.run.length);
+            let weights = hide_others(weights, &self.block, &seen);
+            let slopes = hide_others(slopes, &self.block, &seen);
+            let sum = self.sums[query * shape.heads + self.head];
+            // Σ weight · its gradient, which is Σ context · its gradient (Dao et al. 2022).
+            let at = (query * shape.heads + self.head) * width;
+            let average = lanes::dot(
+                &context[at..at + width],
+                &d_context[at..at + width],
+                T::zero(),
+            );
+            let pairs = weights.iter_mut().zip(slopes.iter_mut());
+            let Some(dropout) = &shape.dropout else {
+                for (weight, slope) in pairs {
+                    *weight = (*weight * scale - sum).exp();
+                    *slope = (*slope - average) * *weight * scale;
+                }
+                continue;
+            };
+            let mask = dropout.row::<T>(query_key(self.keys[place], self.head));
+            for (column, (weight, slope)) in (seen.start as u32..).zip(pairs) {
+                let factor = mask.factor(column);
+                let kept = (*weight * scale - sum).exp();
+                *slope = (*slope * factor - average) * kept * scale;
+                *weight = kept * factor;
+            }
+        }
+    }
+}
+
+/// The gradient of `qkv`, given what `forward` took, the `context` and `sums` that it gave,
+/// and the gradient of the context.
 pub fn backward<T: Real>(
     qkv: &Matrix<T>,
-    sums: &[T],
+    (context, sums): (&Matrix<T>, &[T]),
     d_context: &Matrix<T>,
     shape: Heads<'_>,
 ) -> Matrix<T> {
     let hidden = qkv.cols() / 3;
     let heads = shape.heads;
-    let mut gradient = Matrix::zeros(qkv.rows(), qkv.cols());
+    let mut gradient = qkv.sibling(qkv.rows(), qkv.cols());
+    let runs = shape.runs();
+    let asked: Vec<usize> = runs.iter().map(Run::queries).collect();
     let pieces = split(qkv, shape.lengths, 3 * hidden)
         .into_iter()
-        .zip(split(d_context, shape.lengths, hidden))
+        .zip(split(context, &asked, hidden))
+        .zip(split(d_context, &asked, hidden))
         .zip(split_mut(&mut gradient, shape.lengths, 3 * hidden))
-        .zip(split(sums, shape.lengths, heads))
+        .zip(split(sums, &asked, heads))
         .zip(split(shape.keys, shape.lengths, 1))
+        .zip(runs)
         .collect();
-    type Piece<'a, T> = ((((&'a [T], &'a [T]), &'a mut [T]), &'a [T]), &'a [u64]);
-    chunks::each(
+    type Given<'a, T> = ((((&'a [T], &'a [T]), &'a [T]), &'a mut [T]), &'a [T]);
+    type Piece<'a, T> = ((Given<'a, T>, &'a [u64]), Run<'a>);
+    chunks::each_with(
         pieces,
-        |((((qkv, d_context), gradient), sums), keys): Piece<T>| {
-            lanes::wide(
-                #[inline(always)]
-                || {
-                    let heads_of_row = if keys.is_empty() { 0 } else { heads };
-                    for head in 0..heads_of_row {
-                        backward_head((qkv, sums), head, d_context, gradient, keys, shape);
-                    }
-                },
-            );
+        Scratch::new,
+        |scratch: &mut Scratch<T>,
+         ((((((qkv, context), d_context), gradient), sums), keys), run): Piece<T>| {
+            pulp::Arch::new().dispatch(Backward {
+                qkv,
+                sums,
+                context,
+                d_context,
+                gradient,
+                keys,
+                run,
+                shape,
+                scratch,
+            });
         },
     );
     gradient
 }
 
-/// Adds to `gradient`, whose queries are zeros before.
-#[inline(always)]
-fn backward_head<T: Real>(
-    (qkv, sums): (&[T], &[T]),
-    head: usize,
-    d_context: &[T],
-    gradient: &mut [T],
-    keys: &[u64],
-    shape: Heads<'_>,
-) {
-    let length = keys.len();
-    let hidden = d_context.len() / length;
-    let view = Head::new(qkv, hidden, shape.heads, head, length);
-    let (width, stride) = (view.width, view.stride);
-    let values = transpose(view.part(2, 0), stride, length, width);
-    let most = QUERIES.min(length) * length;
-    let (mut weights, mut slopes) = (vec![T::zero(); most], vec![T::zero(); most]);
-    for first in (0..length).step_by(QUERIES) {
-        let queries = first..(first + QUERIES).min(length);
-        let count = queries.len();
-        let block = shape.seen(queries.clone(), length);
-        let span = block.len();
-        let d_out = Strided {
-            values: &d_context[first * hidden + head * width..],
-            down: hidden,
-            across: 1,
-        };
-        view.scores(queries.clone(), block.clone(), &mut weights);
-        let of_values = &values[block.start..];
-        let product_shape = (count, width, span);
-        product(
-            product_shape,
-            d_out,
-            of_values,
-            length,
-            &mut slopes,
-            span,
-            false,
-        );
-        let rows = weights
-            .chunks_exact_mut(span)
-            .zip(slopes.chunks_exact_mut(span));
-        for (query, (weights, slopes)) in queries.zip(rows) {
-            let seen = shape.seen(query..query + 1, length);
-            let (from, to) = (seen.start - block.start, seen.end - block.start);
-            for hidden in [&mut *weights, &mut *slopes] {
-                hidden[..from].fill(T::zero());
-                hidden[to..].fill(T::zero());
+/// The gradients of all heads of one attention run.
+struct Backward<'a, T> {
+    qkv: &'a [T],
+    sums: &'a [T],
+    context: &'a [T],
+    d_context: &'a [T],
+    gradient: &'a mut [T],
+    keys: &'a [u64],
+    run: Run<'a>,
+    shape: Heads<'a>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> WithSimd for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (length, count) = (self.run.length, self.run.queries());
+        if count == 0 {
+            self.gradient.fill(T::zero());
+            return;
+        }
+        // Keys and values gather from all queries; what never asked stays 0.
+        let stride = self.gradient.len() / length;
+        let gathers = if count < length { 0 } else { stride / 3 };
+        for row in self.gradient.chunks_exact_mut(stride) {
+            row[gathers..].fill(T::zero());
+        }
+        for head in 0..self.shape.heads {
+            self.head(simd, head);
+        }
+    }
+}
+
+impl<T: Real> Backward<'_, T> {
+    #[inline(always)]
+    fn head<S: Simd>(&mut self, simd: S, head: usize) {
+        let shape = self.shape;
+        let run = self.run;
+        let (length, count) = (run.length, run.queries());
+        let hidden = self.d_context.len() / count;
+        let view = Head::new(self.qkv, hidden, shape.heads, head);
+        let (width, stride) = (view.width, view.stride);
+        let panel = tile_columns::<S, T>();
+        let Scratch {
+            keys,
+            values,
+            keys_across,
+            block: of_block,
+            weights,
+            slopes,
+            gathered,
+        } = &mut *self.scratch;
+        keys.fill::<S>(view.part(1).t(), (width, length));
+        values.fill::<S>(view.part(2).t(), (width, length));
+        keys_across.fill::<S>(view.part(1), (length, width));
+        let most = QUERIES.min(count) * length;
+        weights.resize(most, T::zero());
+        slopes.resize(most, T::zero());
+        for first in (0..count).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(count);
+            let count = queries.len();
+            let block = shape.block(queries.clone(), run, panel);
+            let span = block.len();
+            let all = view.queries(run, queries.clone(), gathered);
+            let d_out = Strided {
+                values: &self.d_context[first * hidden + head * width..],
+                down: hidden,
+                across: 1,
+            };
+            for (left, right, out) in [
+                (all, &*keys, &mut *weights),
+                (d_out, &*values, &mut *slopes),
+            ] {
+                let target = Target {
+                    values: &mut out[..],
+                    down: span,
+                    add: false,
+                };
+                simd.vectorize(Product {
+                    shape: (count, width, span),
+                    a: left,
+                    b: right.columns(block.start),
+                    c: target,
+                });
             }
-            let (weights, slopes) = (&mut weights[from..to], &mut slopes[from..to]);
-            let sum = sums[query * shape.heads + head];
-            for weight in weights.iter_mut() {
-                *weight = (*weight - sum).exp();
+            simd.vectorize(Slopes {
+                shape,
+                scale: view.scale,
+                head,
+                queries: queries.clone(),
+                block: block.clone(),
+                keys: self.keys,
+                run,
+                weights,
+                slopes,
+                sums: self.sums,
+                context: (self.context, self.d_context),
+            });
+            // Values: weightsᵀ · d_out. Keys: slopesᵀ · queries. Queries: slopes · keys.
+            let at = block.start * stride + head * width;
+            for (left, right, which) in [(&*weights, d_out, 2), (&*slopes, all, 1)] {
+                of_block.fill::<S>(right, (count, width));
+                let left = Strided {
+                    values: &left[..],
+                    down: 1,
+                    across: span,
+                };
+                let target = Target {
+                    values: &mut self.gradient[at + which * hidden..],
+                    down: stride,
+                    add: true,
+                };
+                simd.vectorize(Product {
+                    shape: (span, count, width),
+                    a: left,
+                    b: of_block.rows(0),
+                    c: target,
+                });
             }
-            let mask = shape
-                .dropout
-                .map(|dropout| dropout.row::<T>(query_key(keys[query], head)));
-            if let Some(mask) = &mask {
-                mask.apply_from(seen.start, slopes);
-            }
-            let average = lanes::dot(slopes, weights, T::zero());
-            for (slope, &weight) in slopes.iter_mut().zip(weights.iter()) {
-                *slope = (*slope - average) * weight * view.scale;
-            }
-            if let Some(mask) = &mask {
-                mask.apply_from(seen.start, weights);
+            let slopes = Strided {
+                values: &slopes[..],
+                down: span,
+                across: 1,
+            };
+            let shape = (count, span, width);
+            let b = keys_across.rows(block.start);
+            if run.queries.is_none() {
+                let c = Target {
+                    values: &mut self.gradient[first * stride + head * width..],
+                    down: stride,
+                    add: false,
+                };
+                simd.vectorize(Product {
+                    shape,
+                    a: slopes,
+                    b,
+                    c,
+                });
+            } else {
+                gathered.resize(count * width, T::zero());
+                let c = Target {
+                    values: &mut gathered[..],
+                    down: width,
+                    add: false,
+                };
+                simd.vectorize(Product {
+                    shape,
+                    a: slopes,
+                    b,
+                    c,
+                });
+                for (query, row) in queries.zip(gathered.chunks_exact(width)) {
+                    let at = run.place(query) * stride + head * width;
+                    self.gradient[at..at + width].copy_from_slice(row);
+                }
             }
         }
-        let transposed = |values| Strided {
-            values,
-            down: 1,
-            across: span,
-        };
-        // Values: weightsᵀ · d_out. Queries: slopes · keys. Keys: slopesᵀ · queries.
-        let at = block.start * stride + head * width;
-        let product_shape = (span, count, width);
-        let out = &mut gradient[at + 2 * hidden..];
-        product(
-            product_shape,
-            transposed(&weights),
-            d_out.values,
-            hidden,
-            out,
-            stride,
-            true,
-        );
-        let out = &mut gradient[at + hidden..];
-        let queries = view.part(0, first);
-        product(
-            product_shape,
-            transposed(&slopes),
-            queries,
-            stride,
-            out,
-            stride,
-            true,
-        );
-        let out = &mut gradient[first * stride + head * width..];
-        let slopes = Strided {
-            values: &slopes,
-            down: span,
-            across: 1,
-        };
-        let keys = view.part(1, block.start);
-        product(
-            (count, span, width),
-            slopes,
-            keys,
-            stride,
-            out,
-            stride,
-            false,
-        );
     }
 }
 
@@ -439,13 +745,14 @@ mod tests {
                 dropout: None,
                 keys: &keys,
                 reach,
+                queries: None,
             };
             let (context, sums) = forward(&qkv, shape);
             let expected = plain(&qkv, &lengths, reach.unwrap_or(usize::MAX));
             for (a, b) in context.iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
-            let gradient = backward(&qkv, &sums, &d_out, shape);
+            let gradient = backward(&qkv, (&context, &sums), &d_out, shape);
             for index in (0..qkv.len()).step_by(97) {
                 let loss = |by: f64| -> f64 {
                     let mut moved = qkv.clone();
@@ -459,6 +766,43 @@ mod tests {
                     "{reach:?} [{index}]: {slope} {}",
                     gradient[index]
                 );
+            }
+        }
+    }
+
+    /// Some of the tokens look, none of the second run.
+    #[test]
+    fn queries_alone_have_the_context_and_the_gradients_that_they_have_among_all() {
+        let lengths = [150, 3, 64, 1];
+        let tokens: usize = lengths.iter().sum();
+        let keys: Vec<u64> = (0..tokens as u64).collect();
+        let queries: Vec<u32> = (0..tokens as u32)
+            .filter(|token| token % 7 < 3 && !(150..153).contains(token))
+            .collect();
+        let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
+        let d_some = numbers(queries.len(), HIDDEN, 0.1);
+        for (reach, rate) in [(None, 0.0), (None, 0.3), (Some(5), 0.3)] {
+            let all = Heads {
+                heads: HEADS,
+                lengths: &lengths,
+                dropout: Dropout::new(rate, 1, 2, 3),
+                keys: &keys,
+                reach,
+                queries: None,
+            };
+            let some = Heads {
+                queries: Some(&queries),
+                ..all
+            };
+            let (context, sums) = forward(&qkv, all);
+            let (context_of_some, sums_of_some) = forward(&qkv, some);
+            assert_eq!(context.gather(&queries)[..], context_of_some[..]);
+            let d_all = d_some.scatter(&queries, tokens);
+            let expected = backward(&qkv, (&context, &sums), &d_all, all);
+            let of_some = (&context_of_some, &sums_of_some[..]);
+            let found = backward(&qkv, of_some, &d_some, some);
+            for (a, b) in found.iter().zip(expected.iter()) {
+                assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
         }
     }
