@@ -9,6 +9,16 @@ pub fn each<P: Send>(pieces: Vec<P>, work: impl Fn(P) + Sync + Send) {
     pieces.into_par_iter().for_each(work);
 }
 
+/// Runs `work` on every piece, with scratch that `make` makes and pieces that follow on
+/// the same thread use again.
+pub fn each_with<P: Send, S>(
+    pieces: Vec<P>,
+    make: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, P) + Sync + Send,
+) {
+    pieces.into_par_iter().for_each_init(make, work);
+}
+
 /// Results of `work` on every piece, in the order of the pieces.
 pub fn collect<P: Send, R: Send>(pieces: Vec<P>, work: impl Fn(P) -> R + Sync + Send) -> Vec<R> {
     pieces.into_par_iter().map(work).collect()

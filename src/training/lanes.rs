@@ -29,6 +29,24 @@ pub fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     fold(lanes)
 }
 
+/// xᵢ = f(xᵢ); gives their sum.
+#[inline(always)]
+pub fn map_and_sum<T: Real>(x: &mut [T], f: impl Fn(T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let mut chunks = x.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = f(*value);
+            *lane += *value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(chunks.into_remainder()) {
+        *value = f(*value);
+        *lane += *value;
+    }
+    fold(lanes)
+}
+
 /// Σ xᵢ.
 #[inline(always)]
 pub fn sum<T: Real>(x: &[T]) -> T {

@@ -1,14 +1,13 @@
-//! Matrices as plain row-major buffers, and their products by candle (whose gemm
-//! runs on all cores and uses AVX-512). No gradient is recorded: the backward pass
-//! is written by hand, which saves candle's gradient store and its copies.
+//! Matrices as plain row-major buffers, and their products. No gradient is recorded: the
+//! backward pass is written by hand.
 
 use super::lanes;
+use super::ops::tile::Strided;
+use super::pool::{Memory, Pool};
+use super::product::{self, Panels};
 use super::real::Real;
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::parallel::chunks;
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, Layout, Shape};
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 
 /// `rows × cols` numbers, row-major. Dereferences to the flat slice.
@@ -16,8 +15,7 @@ use std::ops::{Deref, DerefMut, Range};
 pub struct Matrix<T> {
     rows: usize,
     cols: usize,
-    storage: CpuStorage,
-    of: PhantomData<T>,
+    memory: Memory<T>,
 }
 
 impl<T: Real> Matrix<T> {
@@ -27,9 +25,22 @@ impl<T: Real> Matrix<T> {
         Self {
             rows,
             cols,
-            storage: T::to_cpu_storage_owned(values),
-            of: PhantomData,
+            memory: Memory::from(values),
         }
+    }
+
+    /// A matrix with memory of `pool`, which may hold anything.
+    pub fn of(pool: &Pool<T>, rows: usize, cols: usize) -> Self {
+        Self {
+            rows,
+            cols,
+            memory: pool.take(rows * cols),
+        }
+    }
+
+    /// Another matrix with memory of the pool of this one, which may hold anything.
+    pub fn sibling(&self, rows: usize, cols: usize) -> Self {
+        Self::of(self.pool(), rows, cols)
     }
 
     /// All zeros.
@@ -40,6 +51,11 @@ impl<T: Real> Matrix<T> {
     /// A matrix of no rows; what is added to it becomes it.
     pub fn empty() -> Self {
         Self::zeros(0, 0)
+    }
+
+    /// Where its memory comes from.
+    pub fn pool(&self) -> &Pool<T> {
+        self.memory.pool()
     }
 
     /// Number of rows.
@@ -55,6 +71,15 @@ impl<T: Real> Matrix<T> {
     /// Row `index`.
     pub fn row(&self, index: usize) -> &[T] {
         &self[index * self.cols..][..self.cols]
+    }
+
+    /// Adds the product `left · right`; an empty matrix becomes it.
+    pub fn accumulate_product(&mut self, left: Operand<'_, T>, right: &Packed<T>) {
+        let add = self.rows > 0;
+        if !add {
+            *self = left.matrix.sibling(left.shape().0, right.cols);
+        }
+        left.times_packed(right, self, add);
     }
 
     /// Adds `other`; an empty matrix takes it over without a copy.
@@ -75,17 +100,18 @@ impl<T: Real> Matrix<T> {
 
     /// A copy of the rows `indices`.
     pub fn gather(&self, indices: &[u32]) -> Self {
-        let mut values = Vec::with_capacity(indices.len() * self.cols);
-        for &index in indices {
-            values.extend_from_slice(self.row(index as usize));
+        let mut out = self.sibling(indices.len(), self.cols);
+        for (&index, out) in indices.iter().zip(out.chunks_exact_mut(self.cols)) {
+            out.copy_from_slice(self.row(index as usize));
         }
-        Self::new(indices.len(), self.cols, values)
+        out
     }
 
     /// The reverse of `gather`: `rows` rows, zero but for `indices` (ascending,
     /// without repetition).
     pub fn scatter(&self, indices: &[u32], rows: usize) -> Self {
-        let mut out = Self::zeros(rows, self.cols);
+        let mut out = self.sibling(rows, self.cols);
+        out.fill(T::zero());
         for (index, row) in indices.iter().zip(self.chunks_exact(self.cols)) {
             out[*index as usize * self.cols..][..self.cols].copy_from_slice(row);
         }
@@ -148,28 +174,36 @@ impl<T: Real> Operand<'_, T> {
 
     /// The matrix product `self · right`.
     pub fn times(self, right: Self) -> Result<Matrix<T>> {
+        let packed = right.pack(self.matrix.pool());
+        let mut out = self.matrix.sibling(self.shape().0, packed.cols);
+        self.times_packed(&packed, &mut out, false);
+        Ok(out)
+    }
+
+    /// The product with a packed operand, over `out` or added to it.
+    pub fn times_packed(self, right: &Packed<T>, out: &mut [T], add: bool) {
         let (m, k) = self.shape();
-        let (inner, n) = right.shape();
-        assert_eq!(k, inner, "product of {m} × {k} and {inner} × {n}");
-        if m == 0 || n == 0 || k == 0 {
-            return Ok(Matrix::zeros(m, n));
+        let n = right.cols;
+        assert_eq!((k, out.len()), (right.rows, m * n), "product");
+        if k == 0 && !add {
+            out.fill(T::zero());
         }
-        let storage = self
-            .matrix
-            .storage
-            .matmul(
-                &right.matrix.storage,
-                (1, m, n, k),
-                &self.layout(),
-                &right.layout(),
-            )
-            .map_err(|error| Error::library("matrix product", error))?;
-        Ok(Matrix {
-            rows: m,
-            cols: n,
-            storage,
-            of: PhantomData,
-        })
+        if m == 0 || n == 0 || k == 0 {
+            return;
+        }
+        let pieces = out.chunks_mut(product::rows_of_pieces(m) * n);
+        let pieces = pieces.map(|piece| (piece, ())).collect();
+        product::multiply(self.strided(), right.panels(), pieces, m, add, |_, ()| ());
+    }
+
+    /// Lays it out as the right side of products, in memory of `pool`.
+    pub fn pack(self, pool: &Pool<T>) -> Packed<T> {
+        let (rows, cols) = self.shape();
+        let mut memory = pool.take(product::packed_length::<T>(rows, cols));
+        if rows > 0 {
+            product::pack(self.strided(), rows, cols, &mut memory);
+        }
+        Packed { rows, cols, memory }
     }
 
     fn shape(&self) -> (usize, usize) {
@@ -180,14 +214,35 @@ impl<T: Real> Operand<'_, T> {
         }
     }
 
-    fn layout(&self) -> Layout {
+    fn strided(&self) -> Strided<'_, T> {
         let cols = self.matrix.cols;
-        let stride = if self.transposed {
-            vec![1, cols]
-        } else {
-            vec![cols, 1]
+        let strided = Strided {
+            values: &self.matrix[self.rows.start * cols..self.rows.end * cols],
+            down: cols,
+            across: 1,
         };
-        Layout::new(Shape::from(self.shape()), stride, self.rows.start * cols)
+        if self.transposed {
+            strided.t()
+        } else {
+            strided
+        }
+    }
+}
+
+/// The right side of products as they read it.
+pub struct Packed<T> {
+    rows: usize,
+    cols: usize,
+    memory: Memory<T>,
+}
+
+impl<T: Real> Packed<T> {
+    fn panels(&self) -> Panels<'_, T> {
+        Panels {
+            depth: self.rows,
+            columns: self.cols,
+            values: &self.memory,
+        }
     }
 }
 
@@ -195,13 +250,13 @@ impl<T: Real> Deref for Matrix<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        T::cpu_storage_as_slice(&self.storage).unwrap_or_default()
+        &self.memory
     }
 }
 
 impl<T: Real> DerefMut for Matrix<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        T::values_mut(&mut self.storage)
+        &mut self.memory
     }
 }
 

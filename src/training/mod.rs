@@ -16,6 +16,8 @@ mod neighbours;
 pub mod ops;
 pub mod optimizer;
 pub mod parameters;
+pub mod pool;
+mod product;
 pub mod real;
 pub mod run;
 pub mod tensors;

@@ -4,7 +4,8 @@
 //! `exp` and `erf` of `f32` are branch-free polynomials, so that loops over them
 //! become vector instructions; both are within a few units in the last place.
 
-use candle_core::{CpuStorage, WithDType};
+use candle_core::WithDType;
+use pulp::Simd;
 use std::ops::Neg;
 
 /// A floating-point number that candle can multiply matrices of.
@@ -19,11 +20,67 @@ pub trait Real: WithDType + Neg<Output = Self> + Default {
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// The larger of both; `self` if `other` is no number.
     fn larger(self, other: Self) -> Self;
-    /// The values of a matrix, to write into.
-    fn values_mut(storage: &mut CpuStorage) -> &mut [Self];
+    /// A register of these numbers.
+    type Vector<S: Simd>: Copy;
+    /// Numbers as registers, without those that fill none.
+    fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
+    /// Numbers to write into as registers, without those that fill none.
+    fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
+    /// A register of copies of `self`.
+    fn splat<S: Simd>(self, simd: S) -> Self::Vector<S>;
+    /// a + b.
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a · b + c, rounded once where the machine can.
+    fn fused<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+}
+
+/// The registers of a number type, by pulp's names for it.
+macro_rules! registers {
+    ($vector:ident, $vectors:ident, $vectors_mut:ident, $splat:ident, $plus:ident, $fused:ident) => {
+        type Vector<S: Simd> = S::$vector;
+
+        #[inline(always)]
+        fn vectors<S: Simd>(values: &[Self]) -> &[S::$vector] {
+            S::$vectors(values).0
+        }
+
+        #[inline(always)]
+        fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [S::$vector] {
+            S::$vectors_mut(values).0
+        }
+
+        #[inline(always)]
+        fn splat<S: Simd>(self, simd: S) -> S::$vector {
+            simd.$splat(self)
+        }
+
+        #[inline(always)]
+        fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+            simd.$plus(a, b)
+        }
+
+        #[inline(always)]
+        fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+            simd.$fused(a, b, c)
+        }
+    };
 }
 
 impl Real for f32 {
+    registers!(
+        f32s,
+        as_simd_f32s,
+        as_mut_simd_f32s,
+        splat_f32s,
+        add_f32s,
+        mul_add_e_f32s
+    );
+
     /// Cephes `expf`: eˣ = 2ⁿ · e^r with |r| ≤ ln 2 / 2, and a polynomial of degree 5.
     #[inline(always)]
     fn exp(self) -> f32 {
@@ -33,16 +90,16 @@ impl Real for f32 {
         const LN2_HIGH: f32 = 0.693_359_4;
         const LN2_LOW: f32 = -2.121_944_4e-4;
         let x = self.clamp(-87.3, 88.0);
-        let shifted = x * std::f32::consts::LOG2_E + ROUND;
+        let shifted = f32::mul_add(x, std::f32::consts::LOG2_E, ROUND);
         let n = shifted - ROUND;
-        let r = x - n * LN2_HIGH - n * LN2_LOW;
+        let r = f32::mul_add(n, -LN2_LOW, f32::mul_add(n, -LN2_HIGH, x));
         let mut p = 1.987_569_1e-4;
-        p = p * r + 1.398_199_9e-3;
-        p = p * r + 8.333_452e-3;
-        p = p * r + 4.166_579_6e-2;
-        p = p * r + 1.666_666_5e-1;
-        p = p * r + 5.0e-1;
-        let fraction = p * r * r + r + 1.0;
+        p = f32::mul_add(p, r, 1.398_199_9e-3);
+        p = f32::mul_add(p, r, 8.333_452e-3);
+        p = f32::mul_add(p, r, 4.166_579_6e-2);
+        p = f32::mul_add(p, r, 1.666_666_5e-1);
+        p = f32::mul_add(p, r, 5.0e-1);
+        let fraction = f32::mul_add(p, r * r, r) + 1.0;
         let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits());
         let power = f32::from_bits(exponent.wrapping_add(127) << 23);
         fraction * power
@@ -55,17 +112,17 @@ impl Real for f32 {
         let x = self.clamp(-4.0, 4.0);
         let y = x * x;
         let mut p = -2.726_142_3e-10;
-        p = p * y + 2.770_681_4e-8;
-        p = p * y + -2.101_024e-6;
-        p = p * y + -5.692_506_4e-5;
-        p = p * y + -7.349_906e-4;
-        p = p * y + -2.954_6e-3;
-        p = p * y + -1.609_603_3e-2;
+        p = f32::mul_add(p, y, 2.770_681_4e-8);
+        p = f32::mul_add(p, y, -2.101_024e-6);
+        p = f32::mul_add(p, y, -5.692_506_4e-5);
+        p = f32::mul_add(p, y, -7.349_906e-4);
+        p = f32::mul_add(p, y, -2.954_6e-3);
+        p = f32::mul_add(p, y, -1.609_603_3e-2);
         let mut q = -1.456_607_2e-5;
-        q = q * y + -2.133_740_6e-4;
-        q = q * y + -1.682_827e-3;
-        q = q * y + -7.373_329e-3;
-        q = q * y + -1.426_474e-2;
+        q = f32::mul_add(q, y, -2.133_740_6e-4);
+        q = f32::mul_add(q, y, -1.682_827e-3);
+        q = f32::mul_add(q, y, -7.373_329e-3);
+        q = f32::mul_add(q, y, -1.426_474e-2);
         x * p / q
     }
 
@@ -83,16 +140,18 @@ impl Real for f32 {
     fn larger(self, other: f32) -> f32 {
         if other > self { other } else { self }
     }
-
-    fn values_mut(storage: &mut CpuStorage) -> &mut [f32] {
-        match storage {
-            CpuStorage::F32(values) => values,
-            _ => &mut [],
-        }
-    }
 }
 
 impl Real for f64 {
+    registers!(
+        f64s,
+        as_simd_f64s,
+        as_mut_simd_f64s,
+        splat_f64s,
+        add_f64s,
+        mul_add_e_f64s
+    );
+
     #[inline(always)]
     fn exp(self) -> f64 {
         f64::exp(self)
@@ -116,13 +175,6 @@ impl Real for f64 {
     #[inline(always)]
     fn larger(self, other: f64) -> f64 {
         if other > self { other } else { self }
-    }
-
-    fn values_mut(storage: &mut CpuStorage) -> &mut [f64] {
-        match storage {
-            CpuStorage::F64(values) => values,
-            _ => &mut [],
-        }
     }
 }
 

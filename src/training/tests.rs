@@ -279,10 +279,8 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
 }
 
 fn single(model: &Model<f64>) -> Model<f32> {
-    let mut out = Model {
-        shape: model.shape.clone(),
-        parameters: Parameters::<f32>::initial(&model.shape, VOCABULARY, 5),
-    };
+    let parameters = Parameters::<f32>::initial(&model.shape, VOCABULARY, 5);
+    let mut out = Model::new(model.shape.clone(), parameters);
     let from = model.parameters.named();
     for ((_, to), (_, from)) in out.parameters.named_mut().into_iter().zip(from) {
         for (to, from) in to.iter_mut().zip(from.iter()) {

@@ -34,7 +34,7 @@ pub fn import(folder: &Path, config: &ModelConfig) -> Result<Model> {
         tensors::read_any(&file, |tensor| reading.take(&file, tensor))?;
     }
     let parameters = reading.finish(folder)?;
-    Ok(Model { shape, parameters })
+    Ok(Model::new(shape, parameters))
 }
 
 /// The safetensors files of the model in `folder`.

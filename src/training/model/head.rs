@@ -49,12 +49,17 @@ impl<T: Real> Pass<'_, T> {
         gradients: &mut Parameters<T>,
     ) -> Result<(Tally, Matrix<T>)> {
         let parameters = &self.model.parameters;
+        let pool = hidden.pool().clone();
+        let pool = &pool;
         let head = self.head_transform(hidden)?;
         let mut tally = Tally::default();
-        let mut d_out = Vec::with_capacity(head.out.len());
+        let decoder = parameters.words.all().t().pack(pool);
+        let back = parameters.words.all().pack(pool);
+        let mut d = head.out.sibling(head.out.rows(), head.out.cols());
         for block in self.model.head_blocks(labels.len()) {
             let out = || head.out.part(block.clone());
-            let mut logits = out().times(parameters.words.all().t())?;
+            let mut logits = head.out.sibling(block.len(), parameters.words.rows());
+            out().times_packed(&decoder, &mut logits, false);
             let labels = &labels[block.clone()];
             let weights = self.tokens.weights.get(block.clone()).unwrap_or_default();
             let bias = &parameters.head_bias;
@@ -65,11 +70,13 @@ impl<T: Real> Pass<'_, T> {
                 weights,
                 true,
             ));
-            d_out.extend_from_slice(&logits.all().times(parameters.words.all())?);
-            gradients.words.accumulate(logits.all().t().times(out())?);
+            let width = d.cols();
+            let d = &mut d[block.start * width..block.end * width];
+            logits.all().times_packed(&back, d, false);
+            let right = out().pack(pool);
+            gradients.words.accumulate_product(logits.all().t(), &right);
             gradients.head_bias.accumulate(logits.column_sums());
         }
-        let d = Matrix::new(head.out.rows(), head.out.cols(), d_out);
         let norm = (&parameters.head_norm, &mut gradients.head_norm);
         let mut d = norm_backward(head.norm, norm.0, d, norm.1);
         gelu::backward(&mut d, &head.dense);

@@ -14,6 +14,7 @@ use super::neighbours;
 use super::ops::cross_entropy::{self, Tally};
 use super::ops::residual;
 use super::parameters::Parameters;
+use super::pool::Pool;
 use super::real::Real;
 use super::tokens::Tokens;
 use crate::base::error::Result;
@@ -33,6 +34,8 @@ pub struct Model<T = f32> {
     pub shape: ModelShape,
     /// Its parameters.
     pub parameters: Parameters<T>,
+    /// Memory of its passes.
+    pool: Pool<T>,
 }
 
 /// What the dropout of a pass depends on.
@@ -54,7 +57,16 @@ impl<T: Real> Model<T> {
         if config.initial_attention == InitialAttention::Neighbours {
             neighbours::begin_on_neighbours(&mut parameters, shape.heads as usize);
         }
-        Self { shape, parameters }
+        Self::new(shape, parameters)
+    }
+
+    /// A model of these parameters, which are of this shape.
+    pub fn new(shape: ModelShape, parameters: Parameters<T>) -> Self {
+        Self {
+            shape,
+            parameters,
+            pool: Pool::new(),
+        }
     }
 
     /// Number of token ids.

@@ -72,6 +72,7 @@ impl<'a, T: Real> Pass<'a, T> {
             &parameters.words,
             parameters.positions.as_ref(),
             parameters.token_types.as_ref(),
+            &self.model.pool,
         );
         let (mut x, normed) = self.norm(sum, &parameters.embedding_norm);
         residual::apply(&mut x, self.dropout(None, 0), &self.tokens.keys);
@@ -90,7 +91,8 @@ impl<'a, T: Real> Pass<'a, T> {
         let d = norm_backward(normed, norm, d, &mut gradients.embedding_norm);
         let table = |table: &Matrix<T>, gradient: &mut Matrix<T>, indices: &[u32]| {
             if gradient.rows() == 0 {
-                *gradient = Matrix::zeros(table.rows(), table.cols());
+                *gradient = d.sibling(table.rows(), table.cols());
+                gradient.fill(T::zero());
             }
             embedding::backward(&d, indices, gradient);
         };
@@ -131,6 +133,8 @@ pub(super) fn linear_backward<T: Real>(
     if let Some(bias) = &mut gradients.bias {
         bias.accumulate(dy.column_sums());
     }
-    gradients.weight.accumulate(dy.all().t().times(x.all())?);
+    gradients
+        .weight
+        .accumulate_product(dy.all().t(), &x.all().pack(dy.pool()));
     dy.all().times(linear.weight.all())
 }

@@ -2,18 +2,19 @@
 //! values, without a matrix of all weights: a block of queries at a time, and the
 //! backward pass computes the weights again from the logarithm of their sums (Dao et
 //! al. 2022). Each thread takes whole attention runs (rows, or the documents in them); it
-//! needs (128 + 4 · width of a head) · length numbers.
+//! needs (120 + 4 · width of a head) · length numbers.
 
 use super::dropout::Dropout;
-use super::tile::{Strided, product};
+use super::tile::{Product, Right, Strided, Target, tile_columns};
 use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
+use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Queries worked on at a time; with 128 keys their weights fill 32 KiB.
-const QUERIES: usize = 64;
+/// Queries worked on at a time, whole tiles; with 128 keys their weights fill 30 KiB.
+const QUERIES: usize = 60;
 
 /// What attention needs beside its input.
 #[derive(Debug, Clone, Copy)]
@@ -43,72 +44,73 @@ impl Heads<'_> {
             None => 0..length,
         }
     }
+
+    /// The same, begun at a panel's first place.
+    #[inline(always)]
+    fn block(&self, queries: Range<usize>, length: usize, panel: usize) -> Range<usize> {
+        let seen = self.seen(queries, length);
+        seen.start / panel * panel..seen.end
+    }
 }
 
 /// One attention run and one head: views into packed queries, keys and values.
+#[derive(Clone, Copy)]
 struct Head<'a, T> {
     /// From this head's first query on.
     qkv: &'a [T],
     /// Distance of tokens in `qkv`.
     stride: usize,
-    /// Tokens.
-    length: usize,
     /// Width of a head.
     width: usize,
     /// 1 / √width.
     scale: T,
-    /// Keys, transposed: `width × length`.
-    keys: Vec<T>,
 }
 
 impl<'a, T: Real> Head<'a, T> {
     #[inline(always)]
-    fn new(qkv: &'a [T], hidden: usize, heads: usize, head: usize, length: usize) -> Self {
+    fn new(qkv: &'a [T], hidden: usize, heads: usize, head: usize) -> Self {
         let width = hidden / heads;
-        let qkv = &qkv[head * width..];
-        let stride = 3 * hidden;
         Self {
-            keys: transpose(&qkv[hidden..], stride, length, width),
-            qkv,
-            stride,
-            length,
+            qkv: &qkv[head * width..],
+            stride: 3 * hidden,
             width,
             scale: T::from_f64(1.0 / (width as f64).sqrt()),
         }
     }
 
+    /// Queries (0), keys (1) or values (2), `length × width`.
     #[inline(always)]
-    fn part(&self, which: usize, first: usize) -> &'a [T] {
-        &self.qkv[first * self.stride + which * (self.stride / 3)..]
-    }
-
-    /// Scaled scores of `queries` against `keys`, places of the run both.
-    #[inline(always)]
-    fn scores(&self, queries: Range<usize>, keys: Range<usize>, out: &mut [T]) {
-        let left = Strided {
-            values: self.part(0, queries.start),
+    fn part(&self, which: usize) -> Strided<'a, T> {
+        Strided {
+            values: &self.qkv[which * (self.stride / 3)..],
             down: self.stride,
             across: 1,
-        };
-        let (count, span) = (queries.len(), keys.len());
-        let right = &self.keys[keys.start..];
-        let shape = (count, self.width, span);
-        product(shape, left, right, self.length, out, span, false);
-        for score in &mut out[..count * span] {
-            *score *= self.scale;
         }
     }
 }
 
-#[inline(always)]
-fn transpose<T: Real>(x: &[T], stride: usize, rows: usize, cols: usize) -> Vec<T> {
-    let mut out = vec![T::zero(); rows * cols];
-    for (row, x) in x.chunks(stride).take(rows).enumerate() {
-        for (col, &value) in x[..cols].iter().enumerate() {
-            out[col * rows + row] = value;
+/// Operands and weights of one head, used again by the next.
+struct Scratch<T> {
+    keys: Right<T>,
+    values: Right<T>,
+    /// The same, not transposed where they are above, and the other way round.
+    keys_across: Right<T>,
+    block: Right<T>,
+    weights: Vec<T>,
+    slopes: Vec<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new() -> Self {
+        Self {
+            keys: Right::empty(),
+            values: Right::empty(),
+            keys_across: Right::empty(),
+            block: Right::empty(),
+            weights: Vec::new(),
+            slopes: Vec::new(),
         }
     }
-    out
 }
 
 /// Cuts `flat` (`width` numbers a token) into the attention runs.
@@ -146,7 +148,7 @@ fn query_key(token: u64, head: usize) -> u64 {
 pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>) {
     let hidden = qkv.cols() / 3;
     let heads = shape.heads;
-    let mut context = Matrix::zeros(qkv.rows(), hidden);
+    let mut context = qkv.sibling(qkv.rows(), hidden);
     let mut sums = vec![T::zero(); qkv.rows() * heads];
     let pieces = split(qkv, shape.lengths, 3 * hidden)
         .into_iter()
@@ -155,76 +157,219 @@ pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>
         .zip(split(shape.keys, shape.lengths, 1))
         .collect();
     type Piece<'a, T> = (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]);
-    chunks::each(pieces, |(((qkv, context), sums), keys): Piece<T>| {
-        lanes::wide(
-            #[inline(always)]
-            || {
-                let heads_of_row = if keys.is_empty() { 0 } else { heads };
-                for head in 0..heads_of_row {
-                    forward_head(qkv, head, context, sums, keys, shape);
-                }
-            },
-        );
-    });
+    chunks::each_with(
+        pieces,
+        Scratch::new,
+        |scratch: &mut Scratch<T>, (((qkv, context), sums), keys): Piece<T>| {
+            pulp::Arch::new().dispatch(Forward {
+                qkv,
+                context,
+                sums,
+                keys,
+                shape,
+                scratch,
+            });
+        },
+    );
     (context, sums)
 }
 
-#[inline(always)]
-fn forward_head<T: Real>(
-    qkv: &[T],
+/// All heads of one attention run.
+struct Forward<'a, T> {
+    qkv: &'a [T],
+    context: &'a mut [T],
+    sums: &'a mut [T],
+    keys: &'a [u64],
+    shape: Heads<'a>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> WithSimd for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let heads = if self.keys.is_empty() {
+            0
+        } else {
+            self.shape.heads
+        };
+        for head in 0..heads {
+            self.head(simd, head);
+        }
+    }
+}
+
+impl<T: Real> Forward<'_, T> {
+    #[inline(always)]
+    fn head<S: Simd>(&mut self, simd: S, head: usize) {
+        let shape = self.shape;
+        let length = self.keys.len();
+        let hidden = self.context.len() / length;
+        let view = Head::new(self.qkv, hidden, shape.heads, head);
+        let width = view.width;
+        let panel = tile_columns::<S, T>();
+        let Scratch {
+            keys,
+            values,
+            weights,
+            ..
+        } = &mut *self.scratch;
+        keys.fill::<S>(view.part(1).t(), (width, length));
+        values.fill::<S>(view.part(2), (length, width));
+        weights.resize(QUERIES.min(length) * length, T::zero());
+        for first in (0..length).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(length);
+            let count = queries.len();
+            let block = shape.block(queries.clone(), length, panel);
+            let (start, span) = (block.start, block.len());
+            let scores = Target {
+                values: &mut *weights,
+                down: span,
+                add: false,
+            };
+            let all = view.part(0).from(first, 0);
+            simd.vectorize(Product {
+                shape: (count, width, span),
+                a: all,
+                b: keys.columns(start),
+                c: scores,
+            });
+            let mut shares = [T::zero(); QUERIES];
+            simd.vectorize(Softmax {
+                shape,
+                scale: view.scale,
+                head,
+                queries,
+                block,
+                keys: self.keys,
+                weights,
+                shares: &mut shares,
+                sums: self.sums,
+            });
+            let weights = Strided {
+                values: &weights[..],
+                down: span,
+                across: 1,
+            };
+            let out = &mut self.context[first * hidden + head * width..];
+            let target = Target {
+                values: &mut *out,
+                down: hidden,
+                add: false,
+            };
+            simd.vectorize(Product {
+                shape: (count, span, width),
+                a: weights,
+                b: values.rows(start),
+                c: target,
+            });
+            for (out, &share) in out.chunks_mut(hidden).zip(&shares[..count]) {
+                for value in &mut out[..width] {
+                    *value *= share;
+                }
+            }
+        }
+    }
+}
+
+/// Scores of a block of queries to their exponentials with dropout, what makes weights of
+/// those, and the logarithms of their sums.
+struct Softmax<'a, T> {
+    shape: Heads<'a>,
+    scale: T,
     head: usize,
-    context: &mut [T],
-    sums: &mut [T],
-    keys: &[u64],
-    shape: Heads<'_>,
-) {
-    let length = keys.len();
-    let hidden = context.len() / length;
-    let view = Head::new(qkv, hidden, shape.heads, head, length);
-    let mut weights = vec![T::zero(); QUERIES.min(length) * length];
-    for first in (0..length).step_by(QUERIES) {
-        let queries = first..(first + QUERIES).min(length);
-        let block = shape.seen(queries.clone(), length);
-        let span = block.len();
-        view.scores(queries.clone(), block.clone(), &mut weights);
-        for (query, weights) in queries.clone().zip(weights.chunks_exact_mut(span)) {
-            let seen = shape.seen(query..query + 1, length);
-            let (from, to) = (seen.start - block.start, seen.end - block.start);
-            weights[..from].fill(T::zero());
-            weights[to..].fill(T::zero());
-            let weights = &mut weights[from..to];
+    queries: Range<usize>,
+    /// Places that the scores are of.
+    block: Range<usize>,
+    keys: &'a [u64],
+    weights: &'a mut [T],
+    shares: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Softmax<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (shape, scale) = (self.shape, self.scale);
+        let rows = self.weights.chunks_exact_mut(self.block.len());
+        for ((query, weights), share) in self.queries.zip(rows).zip(self.shares) {
+            let seen = shape.seen(query..query + 1, self.keys.len());
+            let weights = hide_others(weights, &self.block, &seen);
             let largest = lanes::maximum(weights);
-            for weight in weights.iter_mut() {
-                *weight = (*weight - largest).exp();
-            }
-            let sum = lanes::sum(weights);
-            let share = T::one() / sum;
-            for weight in weights.iter_mut() {
-                *weight *= share;
-            }
-            sums[query * shape.heads + head] = largest + T::from_f64(sum.to_f64().ln());
+            let sum = lanes::map_and_sum(weights, |x| ((x - largest) * scale).exp());
+            *share = T::one() / sum;
+            self.sums[query * shape.heads + self.head] =
+                largest * scale + T::from_f64(sum.to_f64().ln());
             if let Some(dropout) = &shape.dropout {
-                let mask = dropout.row(query_key(keys[query], head));
+                let mask = dropout.row(query_key(self.keys[query], self.head));
                 mask.apply_from(seen.start, weights);
             }
         }
-        let weights = Strided {
-            values: &weights,
-            down: span,
-            across: 1,
-        };
-        let out = &mut context[first * hidden + head * view.width..];
-        let values = view.part(2, block.start);
-        let product_shape = (queries.len(), span, view.width);
-        product(
-            product_shape,
-            weights,
-            values,
-            view.stride,
-            out,
-            hidden,
-            false,
-        );
+    }
+}
+
+/// The part of a row over `block` that is `seen`; the rest becomes 0.
+#[inline(always)]
+fn hide_others<'a, T: Real>(
+    row: &'a mut [T],
+    block: &Range<usize>,
+    seen: &Range<usize>,
+) -> &'a mut [T] {
+    let (from, to) = (seen.start - block.start, seen.end - block.start);
+    row[..from].fill(T::zero());
+    row[to..].fill(T::zero());
+    &mut row[from..to]
+}
+
+/// Scores of a block of queries to their weights with dropout, and the gradients of those
+/// to the gradients of the scores.
+struct Slopes<'a, T> {
+    shape: Heads<'a>,
+    scale: T,
+    head: usize,
+    queries: Range<usize>,
+    /// Places that the scores are of.
+    block: Range<usize>,
+    keys: &'a [u64],
+    weights: &'a mut [T],
+    slopes: &'a mut [T],
+    sums: &'a [T],
+}
+
+impl<T: Real> WithSimd for Slopes<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (shape, scale) = (self.shape, self.scale);
+        let span = self.block.len();
+        let weights = self.weights.chunks_exact_mut(span);
+        let rows = weights.zip(self.slopes.chunks_exact_mut(span));
+        for (query, (weights, slopes)) in self.queries.zip(rows) {
+            let seen = shape.seen(query..query + 1, self.keys.len());
+            let weights = hide_others(weights, &self.block, &seen);
+            let slopes = hide_others(slopes, &self.block, &seen);
+            let sum = self.sums[query * shape.heads + self.head];
+            for weight in weights.iter_mut() {
+                *weight = (*weight * scale - sum).exp();
+            }
+            let mask = shape
+                .dropout
+                .map(|dropout| dropout.row::<T>(query_key(self.keys[query], self.head)));
+            if let Some(mask) = &mask {
+                mask.apply_from(seen.start, slopes);
+            }
+            let average = lanes::dot(slopes, weights, T::zero());
+            for (slope, &weight) in slopes.iter_mut().zip(weights.iter()) {
+                *slope = (*slope - average) * weight * scale;
+            }
+            if let Some(mask) = &mask {
+                mask.apply_from(seen.start, weights);
+            }
+        }
     }
 }
 
@@ -238,7 +383,7 @@ pub fn backward<T: Real>(
 ) -> Matrix<T> {
     let hidden = qkv.cols() / 3;
     let heads = shape.heads;
-    let mut gradient = Matrix::zeros(qkv.rows(), qkv.cols());
+    let mut gradient = qkv.sibling(qkv.rows(), qkv.cols());
     let pieces = split(qkv, shape.lengths, 3 * hidden)
         .into_iter()
         .zip(split(d_context, shape.lengths, hidden))
@@ -247,136 +392,155 @@ pub fn backward<T: Real>(
         .zip(split(shape.keys, shape.lengths, 1))
         .collect();
     type Piece<'a, T> = ((((&'a [T], &'a [T]), &'a mut [T]), &'a [T]), &'a [u64]);
-    chunks::each(
+    chunks::each_with(
         pieces,
-        |((((qkv, d_context), gradient), sums), keys): Piece<T>| {
-            lanes::wide(
-                #[inline(always)]
-                || {
-                    let heads_of_row = if keys.is_empty() { 0 } else { heads };
-                    for head in 0..heads_of_row {
-                        backward_head((qkv, sums), head, d_context, gradient, keys, shape);
-                    }
-                },
-            );
+        Scratch::new,
+        |scratch: &mut Scratch<T>, ((((qkv, d_context), gradient), sums), keys): Piece<T>| {
+            pulp::Arch::new().dispatch(Backward {
+                qkv,
+                sums,
+                d_context,
+                gradient,
+                keys,
+                shape,
+                scratch,
+            });
         },
     );
     gradient
 }
 
-/// Adds to `gradient`, whose queries are zeros before.
-#[inline(always)]
-fn backward_head<T: Real>(
-    (qkv, sums): (&[T], &[T]),
-    head: usize,
-    d_context: &[T],
-    gradient: &mut [T],
-    keys: &[u64],
-    shape: Heads<'_>,
-) {
-    let length = keys.len();
-    let hidden = d_context.len() / length;
-    let view = Head::new(qkv, hidden, shape.heads, head, length);
-    let (width, stride) = (view.width, view.stride);
-    let values = transpose(view.part(2, 0), stride, length, width);
-    let most = QUERIES.min(length) * length;
-    let (mut weights, mut slopes) = (vec![T::zero(); most], vec![T::zero(); most]);
-    for first in (0..length).step_by(QUERIES) {
-        let queries = first..(first + QUERIES).min(length);
-        let count = queries.len();
-        let block = shape.seen(queries.clone(), length);
-        let span = block.len();
-        let d_out = Strided {
-            values: &d_context[first * hidden + head * width..],
-            down: hidden,
-            across: 1,
-        };
-        view.scores(queries.clone(), block.clone(), &mut weights);
-        let of_values = &values[block.start..];
-        let product_shape = (count, width, span);
-        product(
-            product_shape,
-            d_out,
-            of_values,
-            length,
-            &mut slopes,
-            span,
-            false,
-        );
-        let rows = weights
-            .chunks_exact_mut(span)
-            .zip(slopes.chunks_exact_mut(span));
-        for (query, (weights, slopes)) in queries.zip(rows) {
-            let seen = shape.seen(query..query + 1, length);
-            let (from, to) = (seen.start - block.start, seen.end - block.start);
-            for hidden in [&mut *weights, &mut *slopes] {
-                hidden[..from].fill(T::zero());
-                hidden[to..].fill(T::zero());
-            }
-            let (weights, slopes) = (&mut weights[from..to], &mut slopes[from..to]);
-            let sum = sums[query * shape.heads + head];
-            for weight in weights.iter_mut() {
-                *weight = (*weight - sum).exp();
-            }
-            let mask = shape
-                .dropout
-                .map(|dropout| dropout.row::<T>(query_key(keys[query], head)));
-            if let Some(mask) = &mask {
-                mask.apply_from(seen.start, slopes);
-            }
-            let average = lanes::dot(slopes, weights, T::zero());
-            for (slope, &weight) in slopes.iter_mut().zip(weights.iter()) {
-                *slope = (*slope - average) * weight * view.scale;
-            }
-            if let Some(mask) = &mask {
-                mask.apply_from(seen.start, weights);
-            }
+/// The gradients of all heads of one attention run.
+struct Backward<'a, T> {
+    qkv: &'a [T],
+    sums: &'a [T],
+    d_context: &'a [T],
+    gradient: &'a mut [T],
+    keys: &'a [u64],
+    shape: Heads<'a>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> WithSimd for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let length = self.keys.len();
+        if length == 0 {
+            return;
         }
-        let transposed = |values| Strided {
-            values,
-            down: 1,
-            across: span,
-        };
-        // Values: weightsᵀ · d_out. Queries: slopes · keys. Keys: slopesᵀ · queries.
-        let at = block.start * stride + head * width;
-        let product_shape = (span, count, width);
-        let out = &mut gradient[at + 2 * hidden..];
-        product(
-            product_shape,
-            transposed(&weights),
-            d_out.values,
-            hidden,
-            out,
-            stride,
-            true,
-        );
-        let out = &mut gradient[at + hidden..];
-        let queries = view.part(0, first);
-        product(
-            product_shape,
-            transposed(&slopes),
-            queries,
-            stride,
-            out,
-            stride,
-            true,
-        );
-        let out = &mut gradient[first * stride + head * width..];
-        let slopes = Strided {
-            values: &slopes,
-            down: span,
-            across: 1,
-        };
-        let keys = view.part(1, block.start);
-        product(
-            (count, span, width),
-            slopes,
+        let hidden = self.d_context.len() / length;
+        // Keys and values gather from all queries.
+        for row in self.gradient.chunks_exact_mut(3 * hidden) {
+            row[hidden..].fill(T::zero());
+        }
+        let heads = self.shape.heads;
+        for head in 0..heads {
+            self.head(simd, head);
+        }
+    }
+}
+
+impl<T: Real> Backward<'_, T> {
+    #[inline(always)]
+    fn head<S: Simd>(&mut self, simd: S, head: usize) {
+        let shape = self.shape;
+        let length = self.keys.len();
+        let hidden = self.d_context.len() / length;
+        let view = Head::new(self.qkv, hidden, shape.heads, head);
+        let (width, stride) = (view.width, view.stride);
+        let panel = tile_columns::<S, T>();
+        let Scratch {
             keys,
-            stride,
-            out,
-            stride,
-            false,
-        );
+            values,
+            keys_across,
+            block: of_block,
+            weights,
+            slopes,
+        } = &mut *self.scratch;
+        keys.fill::<S>(view.part(1).t(), (width, length));
+        values.fill::<S>(view.part(2).t(), (width, length));
+        keys_across.fill::<S>(view.part(1), (length, width));
+        let most = QUERIES.min(length) * length;
+        weights.resize(most, T::zero());
+        slopes.resize(most, T::zero());
+        for first in (0..length).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(length);
+            let count = queries.len();
+            let block = shape.block(queries.clone(), length, panel);
+            let span = block.len();
+            let all = view.part(0).from(first, 0);
+            let d_out = Strided {
+                values: &self.d_context[first * hidden + head * width..],
+                down: hidden,
+                across: 1,
+            };
+            for (left, right, out) in [
+                (all, &*keys, &mut *weights),
+                (d_out, &*values, &mut *slopes),
+            ] {
+                let target = Target {
+                    values: &mut out[..],
+                    down: span,
+                    add: false,
+                };
+                simd.vectorize(Product {
+                    shape: (count, width, span),
+                    a: left,
+                    b: right.columns(block.start),
+                    c: target,
+                });
+            }
+            simd.vectorize(Slopes {
+                shape,
+                scale: view.scale,
+                head,
+                queries,
+                block: block.clone(),
+                keys: self.keys,
+                weights,
+                slopes,
+                sums: self.sums,
+            });
+            // Values: weightsᵀ · d_out. Keys: slopesᵀ · queries. Queries: slopes · keys.
+            let at = block.start * stride + head * width;
+            for (left, right, which) in [(&*weights, d_out, 2), (&*slopes, all, 1)] {
+                of_block.fill::<S>(right, (count, width));
+                let left = Strided {
+                    values: &left[..],
+                    down: 1,
+                    across: span,
+                };
+                let target = Target {
+                    values: &mut self.gradient[at + which * hidden..],
+                    down: stride,
+                    add: true,
+                };
+                simd.vectorize(Product {
+                    shape: (span, count, width),
+                    a: left,
+                    b: of_block.rows(0),
+                    c: target,
+                });
+            }
+            let slopes = Strided {
+                values: &slopes[..],
+                down: span,
+                across: 1,
+            };
+            let target = Target {
+                values: &mut self.gradient[first * stride + head * width..],
+                down: stride,
+                add: false,
+            };
+            simd.vectorize(Product {
+                shape: (count, span, width),
+                a: slopes,
+                b: keys_across.rows(block.start),
+                c: target,
+            });
+        }
     }
 }
 

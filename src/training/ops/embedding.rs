@@ -6,18 +6,20 @@ use crate::base::token::TokenId;
 use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
+use crate::training::pool::Pool;
 use crate::training::real::Real;
 
-/// `word[id] + position[place] + type[0]` for every token.
+/// `word[id] + position[place] + type[0]` for every token, in memory of `pool`.
 pub fn forward<T: Real>(
     ids: &[TokenId],
     places: &[u32],
     words: &Matrix<T>,
     positions: Option<&Matrix<T>>,
     token_types: Option<&Matrix<T>>,
+    pool: &Pool<T>,
 ) -> Matrix<T> {
     let width = words.cols();
-    let mut out = Matrix::zeros(ids.len(), width);
+    let mut out = Matrix::of(pool, ids.len(), width);
     let pieces = out
         .chunks_mut(ROWS * width)
         .zip(ids.chunks(ROWS))

@@ -10,7 +10,7 @@ use crate::training::real::Real;
 /// GELU of the left half of `u` (`n × 2 width`) times its right half: `n × width`.
 pub fn forward<T: Real>(u: &Matrix<T>) -> Matrix<T> {
     let (rows, width) = (u.rows(), u.cols() / 2);
-    let mut out = Matrix::zeros(rows, width);
+    let mut out = u.sibling(rows, width);
     let pieces = out
         .chunks_mut(ROWS * width)
         .zip(u.chunks(ROWS * 2 * width))
@@ -35,7 +35,7 @@ pub fn forward<T: Real>(u: &Matrix<T>) -> Matrix<T> {
 /// The gradient of `u`, given that of the output (`n × width`).
 pub fn backward<T: Real>(dy: &Matrix<T>, u: &Matrix<T>) -> Matrix<T> {
     let width = dy.cols();
-    let mut out = Matrix::zeros(u.rows(), u.cols());
+    let mut out = u.sibling(u.rows(), u.cols());
     let pieces = out
         .chunks_mut(ROWS * 2 * width)
         .zip(u.chunks(ROWS * 2 * width))

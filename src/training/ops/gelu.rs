@@ -24,7 +24,7 @@ pub(super) fn slope<T: Real>(x: T) -> T {
 /// Adds `bias` to `u` (`n × width`) in place and returns GELU of it.
 pub fn forward<T: Real>(u: &mut Matrix<T>, bias: Option<&Matrix<T>>) -> Matrix<T> {
     let (rows, width) = (u.rows(), u.cols());
-    let mut out = Matrix::zeros(rows, width);
+    let mut out = u.sibling(rows, width);
     let no_bias = super::no_bias(bias, width);
     let bias = bias.map_or(&no_bias[..], |bias| &bias[..]);
     let pieces = u

@@ -11,7 +11,7 @@ pub mod gelu;
 pub mod norm;
 pub mod residual;
 pub mod rotary;
-mod tile;
+pub mod tile;
 
 use super::matrix::Matrix;
 use super::real::Real;

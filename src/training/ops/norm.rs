@@ -17,7 +17,7 @@ pub fn forward<T: Real>(
     epsilon: f64,
 ) -> (Matrix<T>, RowStatistics<T>) {
     let (rows, width) = (x.rows(), x.cols());
-    let mut out = Matrix::zeros(rows, width);
+    let mut out = x.sibling(rows, width);
     let mut statistics = vec![(T::zero(), T::zero()); rows];
     let no_bias = super::no_bias(bias, width);
     let (weight, bias) = (&weight[..], bias.map_or(&no_bias[..], |bias| &bias[..]));

@@ -1,7 +1,10 @@
-//! Small matrix products inside one thread, for attention: candle's product would
-//! wake all threads for each of thousands of tiny ones.
+//! Matrix products inside one thread, summed in registers a tile at a time: a few rows
+//! of the left operand by two registers' width of columns of the right one, which lies
+//! in panels of that width (Goto and van de Geijn 2008). Attention multiplies with these
+//! alone; `product.rs` shares larger products among threads.
 
 use crate::training::real::Real;
+use pulp::{Simd, WithSimd};
 
 /// A strided matrix: element (i, j) is `values[i · down + j · across]`.
 #[derive(Clone, Copy)]
@@ -14,116 +17,372 @@ pub struct Strided<'a, T> {
     pub across: usize,
 }
 
-/// c (+)= a · b for a: `m × k`, b: `k × n` with rows `b_down` apart and c with rows
-/// `c_down` apart. With `add`, adds to what c holds.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub fn product<T: Real>(
-    (m, k, n): (usize, usize, usize),
-    a: Strided<'_, T>,
-    b: &[T],
-    b_down: usize,
-    c: &mut [T],
-    c_down: usize,
-    add: bool,
-) {
-    let mut j = 0;
-    while j + 32 <= n {
-        columns::<T, 32>((m, k), a, &b[j..], b_down, &mut c[j..], c_down, add);
-        j += 32;
+impl<'a, T> Strided<'a, T> {
+    /// Transposed; costs nothing.
+    #[inline(always)]
+    pub fn t(self) -> Self {
+        Self {
+            down: self.across,
+            across: self.down,
+            ..self
+        }
     }
-    while j + 8 <= n {
-        columns::<T, 8>((m, k), a, &b[j..], b_down, &mut c[j..], c_down, add);
-        j += 8;
-    }
-    while j < n {
-        columns::<T, 1>((m, k), a, &b[j..], b_down, &mut c[j..], c_down, add);
-        j += 1;
+
+    /// Without its first `rows` rows and `columns` columns.
+    #[inline(always)]
+    pub fn from(self, rows: usize, columns: usize) -> Self {
+        let start = rows * self.down + columns * self.across;
+        Self {
+            values: &self.values[start.min(self.values.len())..],
+            ..self
+        }
     }
 }
 
-/// The product for `N` columns.
+/// Rows of a tile: their sums fill the registers, but for a few that hold operands.
 #[inline(always)]
-fn columns<T: Real, const N: usize>(
-    (m, k): (usize, usize),
-    a: Strided<'_, T>,
-    b: &[T],
-    b_down: usize,
-    c: &mut [T],
-    c_down: usize,
-    add: bool,
-) {
-    let mut i = 0;
-    while i + 6 <= m {
-        tile::<T, 6, N>(i, k, a, b, b_down, c, c_down, add);
-        i += 6;
-    }
-    while i < m {
-        tile::<T, 1, N>(i, k, a, b, b_down, c, c_down, add);
-        i += 1;
-    }
+pub const fn tile_rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
 }
 
-/// The product for `M` rows from `i` on and `N` columns, summed in registers.
+/// Columns of a tile, two registers wide.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn tile<T: Real, const M: usize, const N: usize>(
-    i: usize,
-    k: usize,
-    a: Strided<'_, T>,
-    b: &[T],
-    b_down: usize,
-    c: &mut [T],
-    c_down: usize,
-    add: bool,
+pub const fn tile_columns<S: Simd, T: Real>() -> usize {
+    2 * size_of::<T::Vector<S>>() / size_of::<T>()
+}
+
+/// Lays out a right operand, `depth × columns`, in panels as wide as a tile, row after
+/// row, with columns of zeros to fill the last one.
+#[inline(always)]
+pub fn pack_right<S: Simd, T: Real>(
+    from: Strided<'_, T>,
+    (depth, columns): (usize, usize),
+    out: &mut [T],
 ) {
-    let mut sums = [[T::zero(); N]; M];
-    let a_values = &a.values[i * a.down..];
-    for p in 0..k {
-        let b: &[T; N] = match b[p * b_down..].first_chunk() {
-            Some(b) => b,
-            None => unreachable!("b has k rows of at least N numbers"),
-        };
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let a = a_values[row * a.down + p * a.across];
-            for (sum, &b) in sums.iter_mut().zip(b) {
-                *sum = a.mul_add(b, *sum);
+    let width = tile_columns::<S, T>();
+    for (panel, out) in out.chunks_exact_mut(width * depth).enumerate() {
+        let first = panel * width;
+        let count = width.min(columns - first);
+        let from = from.from(0, first);
+        if count < width {
+            out.fill(T::zero());
+        }
+        if from.across == 1 && count == width {
+            for (p, out) in out.chunks_exact_mut(width).enumerate() {
+                let from = T::vectors::<S>(&from.values[p * from.down..][..width]);
+                T::vectors_mut::<S>(out).copy_from_slice(from);
+            }
+        } else if from.across == 1 {
+            for (p, out) in out.chunks_exact_mut(width).enumerate() {
+                out[..count].copy_from_slice(&from.values[p * from.down..][..count]);
+            }
+        } else {
+            for (column, values) in from.values.chunks(from.across).take(count).enumerate() {
+                let values = values[..depth].iter();
+                for (out, &value) in out[column..].iter_mut().step_by(width).zip(values) {
+                    *out = value;
+                }
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate() {
-        let c = &mut c[(i + row) * c_down..][..N];
-        for (c, &sum) in c.iter_mut().zip(sums) {
-            *c = if add { *c + sum } else { sum };
+}
+
+/// Lays out the transpose of `from`, `depth × count`, in panels of `M` rows, column after
+/// column, with rows of zeros to fill the last one.
+#[inline(always)]
+fn pack_left<T: Real, const M: usize>(
+    from: Strided<'_, T>,
+    (depth, count): (usize, usize),
+    out: &mut [T],
+) {
+    let (out, _) = out.as_chunks_mut::<M>();
+    for p in 0..depth {
+        let row = &from.values[p * from.down..][..count];
+        let (whole, rest) = row.as_chunks::<M>();
+        let mut panels = out[p..].iter_mut().step_by(depth);
+        for (out, &values) in (&mut panels).zip(whole) {
+            *out = values;
+        }
+        if let Some(out) = panels.next().filter(|_| !rest.is_empty()) {
+            *out = [T::zero(); M];
+            out[..rest.len()].copy_from_slice(rest);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Numbers that `count` rows or columns of `depth` take in panels of `width`.
+#[inline(always)]
+pub fn packed_length((count, depth): (usize, usize), width: usize) -> usize {
+    count.next_multiple_of(width) * depth
+}
 
-    #[test]
-    fn tiles_of_any_size_are_the_product_of_the_definition() {
-        for (m, k, n) in [(1, 1, 1), (7, 5, 43), (13, 33, 96), (6, 2, 31)] {
-            let a: Vec<f64> = (0..m * k).map(|x| (x as f64).sin()).collect();
-            let b: Vec<f64> = (0..k * n).map(|x| (x as f64).cos()).collect();
-            // a once as it lies and once as the transpose of what lies.
-            for (down, across) in [(k, 1), (1, m)] {
-                let a = Strided {
-                    values: &a,
-                    down,
-                    across,
-                };
-                let mut c = vec![1.0; m * n];
-                product((m, k, n), a, &b, n, &mut c, n, true);
-                for i in 0..m {
-                    for j in 0..n {
-                        let exact: f64 = (0..k)
-                            .map(|p| a.values[i * down + p * across] * b[p * n + j])
-                            .sum();
-                        assert!((c[i * n + j] - exact - 1.0).abs() < 1e-12);
-                    }
+/// A right operand in panels, for one thread.
+pub struct Right<T> {
+    depth: usize,
+    values: Vec<T>,
+}
+
+/// Columns of a right operand from some panel on, or rows of it.
+#[derive(Clone, Copy)]
+pub struct RightPart<'a, T> {
+    /// Panels of all rows.
+    values: &'a [T],
+    /// Rows of a panel.
+    depth: usize,
+    /// The first row that is meant.
+    first: usize,
+}
+
+impl<'a, T> RightPart<'a, T> {
+    /// All rows of panels of `depth` rows.
+    #[inline(always)]
+    pub fn new(values: &'a [T], depth: usize) -> Self {
+        Self {
+            values,
+            depth,
+            first: 0,
+        }
+    }
+}
+
+impl<T: Real> Right<T> {
+    /// Of nothing yet.
+    pub fn empty() -> Self {
+        Self {
+            depth: 0,
+            values: Vec::new(),
+        }
+    }
+
+    /// Lays out `from`, `depth × columns`.
+    #[inline(always)]
+    pub fn fill<S: Simd>(&mut self, from: Strided<'_, T>, (depth, columns): (usize, usize)) {
+        let width = tile_columns::<S, T>();
+        self.depth = depth;
+        let length = packed_length((columns, depth), width);
+        self.values.resize(length, T::zero());
+        pack_right::<S, T>(from, (depth, columns), &mut self.values);
+    }
+
+    /// The columns from `first` on, which begins a panel.
+    #[inline(always)]
+    pub fn columns(&self, first: usize) -> RightPart<'_, T> {
+        RightPart {
+            values: &self.values[first * self.depth..],
+            depth: self.depth,
+            first: 0,
+        }
+    }
+
+    /// The rows from `first` on.
+    #[inline(always)]
+    pub fn rows(&self, first: usize) -> RightPart<'_, T> {
+        RightPart {
+            values: &self.values,
+            depth: self.depth,
+            first,
+        }
+    }
+}
+
+/// Where a product goes.
+pub struct Target<'a, T> {
+    /// From the first element on.
+    pub values: &'a mut [T],
+    /// Distance between rows.
+    pub down: usize,
+    /// Whether the product is added to what is there.
+    pub add: bool,
+}
+
+/// c (+)= a · b for a: `m × k` as it lies, rows or columns contiguous, and b: `k × n`.
+/// A function of its own, whose sums stay in registers whatever surrounds it.
+pub struct Product<'a, T> {
+    /// m, k and n.
+    pub shape: (usize, usize, usize),
+    /// The left operand.
+    pub a: Strided<'a, T>,
+    /// The right operand.
+    pub b: RightPart<'a, T>,
+    /// Where the product goes.
+    pub c: Target<'a, T>,
+}
+
+impl<T: Real> WithSimd for Product<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (m, k, n) = self.shape;
+        let width = tile_columns::<S, T>();
+        let panels = self.b.values.chunks_exact(width * self.b.depth);
+        for (panel, b_panel) in panels.take(n.div_ceil(width)).enumerate() {
+            let b = &b_panel[self.b.first * width..][..k * width];
+            let mut c = Out {
+                values: &mut *self.c.values,
+                down: self.c.down,
+                add: self.c.add,
+                column: panel * width,
+                columns: width.min(n - panel * width),
+            };
+            let mut row = 0;
+            if S::REGISTER_COUNT >= 32 {
+                row = rows::<S, T, 12>(simd, row, (m, k), self.a, b, &mut c);
+            }
+            row = rows::<S, T, 6>(simd, row, (m, k), self.a, b, &mut c);
+            row = rows::<S, T, 4>(simd, row, (m, k), self.a, b, &mut c);
+            row = rows::<S, T, 2>(simd, row, (m, k), self.a, b, &mut c);
+            rows::<S, T, 1>(simd, row, (m, k), self.a, b, &mut c);
+        }
+    }
+}
+
+/// c (+)= a · b for a: `m × k` with contiguous columns, which `packed` has room for in
+/// panels, and b: `k × n`.
+#[inline(always)]
+pub fn transposed_product<S: Simd, T: Real>(
+    simd: S,
+    shape: (usize, usize, usize),
+    a: Strided<'_, T>,
+    packed: &mut Vec<T>,
+    b: RightPart<'_, T>,
+    c: Target<'_, T>,
+) {
+    if S::REGISTER_COUNT >= 32 {
+        transposed_in_panels::<S, T, 12>(simd, shape, a, packed, b, c);
+    } else {
+        transposed_in_panels::<S, T, 6>(simd, shape, a, packed, b, c);
+    }
+}
+
+#[inline(always)]
+fn transposed_in_panels<S: Simd, T: Real, const M: usize>(
+    simd: S,
+    (m, k, n): (usize, usize, usize),
+    a: Strided<'_, T>,
+    packed: &mut Vec<T>,
+    b: RightPart<'_, T>,
+    c: Target<'_, T>,
+) {
+    packed.resize(packed_length((m, k), M), T::zero());
+    pack_left::<T, M>(a.t(), (k, m), packed);
+    let width = tile_columns::<S, T>();
+    let panels_of_b = b.values.chunks_exact(width * b.depth);
+    for (panel, b_panel) in panels_of_b.take(n.div_ceil(width)).enumerate() {
+        let mut c = Out {
+            values: &mut *c.values,
+            down: c.down,
+            add: c.add,
+            column: panel * width,
+            columns: width.min(n - panel * width),
+        };
+        let b = &b_panel[b.first * width..][..k * width];
+        panels::<S, T, M>(simd, m, k, packed, b, &mut c);
+    }
+}
+
+/// All panels of `M` rows.
+#[inline(always)]
+fn panels<S: Simd, T: Real, const M: usize>(
+    simd: S,
+    m: usize,
+    k: usize,
+    a: &[T],
+    b: &[T],
+    c: &mut Out<'_, T>,
+) {
+    for (panel, a) in a.chunks_exact(M * k).enumerate() {
+        let columns = a.as_chunks::<M>().0.iter();
+        let sums = tile::<S, T, M, _>(simd, columns.map(|column| |i: usize| column[i]), b);
+        c.put(simd, panel * M, M.min(m - panel * M), &sums);
+    }
+}
+
+/// The product for as many times `M` rows from `row` on as there are; gives the first
+/// row that is left.
+#[inline(always)]
+fn rows<S: Simd, T: Real, const M: usize>(
+    simd: S,
+    mut row: usize,
+    (m, k): (usize, usize),
+    a: Strided<'_, T>,
+    b: &[T],
+    c: &mut Out<'_, T>,
+) -> usize {
+    while row + M <= m {
+        let sums = if a.across == 1 {
+            let rows: [&[T]; M] = std::array::from_fn(|i| &a.values[(row + i) * a.down..][..k]);
+            let rows = &rows;
+            tile::<S, T, M, _>(simd, (0..k).map(|p| move |i: usize| rows[i][p]), b)
+        } else {
+            let columns = a.values[row..].chunks(a.across).take(k);
+            let columns = columns.map(|column| {
+                let column = &column[..M];
+                move |i: usize| column[i]
+            });
+            tile::<S, T, M, _>(simd, columns, b)
+        };
+        c.put(simd, row, M, &sums);
+        row += M;
+    }
+    row
+}
+
+type Sums<S, T, const M: usize> = [[<T as Real>::Vector<S>; 2]; M];
+
+/// The sum of the products of columns of `M` numbers of the left operand, each read where
+/// it is needed (read before, they would take the registers of sums), with rows of a panel.
+#[inline(always)]
+fn tile<S: Simd, T: Real, const M: usize, F: Fn(usize) -> T>(
+    simd: S,
+    a: impl Iterator<Item = F>,
+    b: &[T],
+) -> Sums<S, T, M> {
+    let mut sums = [[T::zero().splat(simd); 2]; M];
+    let (b, _) = T::vectors::<S>(b).as_chunks::<2>();
+    for (a, &[left, right]) in a.zip(b) {
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let a = a(i).splat(simd);
+            sums[0] = T::fused(simd, a, left, sums[0]);
+            sums[1] = T::fused(simd, a, right, sums[1]);
+        }
+    }
+    sums
+}
+
+/// The columns of a panel in the target.
+struct Out<'a, T> {
+    values: &'a mut [T],
+    down: usize,
+    add: bool,
+    column: usize,
+    columns: usize,
+}
+
+impl<T: Real> Out<'_, T> {
+    /// Writes `rows` rows of `sums` from `row` on.
+    #[inline(always)]
+    fn put<S: Simd, const M: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        rows: usize,
+        sums: &Sums<S, T, M>,
+    ) {
+        for (i, sums) in sums.iter().enumerate().take(rows) {
+            let c = &mut self.values[(row + i) * self.down + self.column..][..self.columns];
+            if let [left, right, ..] = T::vectors_mut::<S>(c) {
+                if self.add {
+                    *left = T::plus(simd, *left, sums[0]);
+                    *right = T::plus(simd, *right, sums[1]);
+                } else {
+                    [*left, *right] = *sums;
+                }
+            } else {
+                let mut all = [T::zero(); 32];
+                T::vectors_mut::<S>(&mut all)[..2].copy_from_slice(sums);
+                for (c, &sum) in c.iter_mut().zip(&all) {
+                    *c = if self.add { *c + sum } else { sum };
                 }
             }
         }
