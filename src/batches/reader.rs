@@ -27,10 +27,39 @@ pub struct Order {
     /// Rows of an optimiser step, before copies: rates that move by step, and those
     /// drawn over the rows of a step, go by it.
     pub step_rows: u32,
+    /// What fills a step instead, where it has no fixed number of rows.
+    pub fill: Option<Fill>,
     /// Only the first so many rows of the corpus are read.
     pub training: u64,
     /// Tokens whose rows are permuted together; [`WINDOW_TOKENS`] as a rule.
     pub window_tokens: u64,
+}
+
+/// Steps that end with the row that fills them. Which rows a step has depends on
+/// neither the passes nor how often the reader was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// A step is full when it has so many tokens or rows.
+    pub target: u64,
+    /// Whether tokens are counted, without padding, or rows.
+    pub tokens: bool,
+    /// Whether every copy of a row counts.
+    pub copies: bool,
+    /// Batches of a step, of about equal parts of the target. A part holds the longest
+    /// row and its copies, so that no pass is empty.
+    pub passes: u32,
+}
+
+impl Fill {
+    /// What the batch is filled up to that begins with `filled` in the step.
+    fn end(&self, filled: u64) -> u64 {
+        let part = |pass: u64| self.target * pass / u64::from(self.passes.max(1));
+        let mut pass = filled * u64::from(self.passes) / self.target.max(1);
+        while part(pass) <= filled {
+            pass += 1;
+        }
+        part(pass)
+    }
 }
 
 /// Reads batches, one after the other.
@@ -87,25 +116,54 @@ impl Reader {
     pub fn read(&mut self) -> Result<Batch> {
         let mut batch = self.masks.begin(self.order.batch_rows);
         batch.step = self.stamp().step;
-        for _ in 0..self.order.batch_rows {
-            let sample = self.next_row()?;
-            let key = Key {
-                seed: self.order.seed,
-                epoch: self.position.epoch,
-                sample,
-                copy: 0,
-            };
-            let stamp = self.stamp();
-            self.masks.push(&self.row, key, stamp, &mut batch);
-            self.advance();
+        match self.order.fill {
+            None => {
+                for _ in 0..self.order.batch_rows {
+                    self.push_row(&mut batch)?;
+                }
+            }
+            Some(fill) => {
+                let end = fill.end(self.position.filled);
+                while self.position.filled < end {
+                    let copies = self.push_row(&mut batch)?;
+                    let tokens = self.row.row().ids.len() as u64;
+                    let of_one = if fill.tokens { tokens } else { 1 };
+                    self.position.filled += if fill.copies { copies * of_one } else { of_one };
+                }
+                if self.position.filled >= fill.target {
+                    self.position.filled = 0;
+                    self.position.step += 1;
+                }
+            }
         }
         self.masks.finish(&mut batch);
         batch.after = self.position;
         Ok(batch)
     }
 
+    /// Puts the row at the position into `batch`; how often it was emitted.
+    fn push_row(&mut self, batch: &mut Batch) -> Result<u64> {
+        let sample = self.next_row()?;
+        let key = Key {
+            seed: self.order.seed,
+            epoch: self.position.epoch,
+            sample,
+            copy: 0,
+        };
+        let (stamp, before) = (self.stamp(), batch.rows);
+        self.masks.push(&self.row, key, stamp, batch);
+        self.advance();
+        Ok((batch.rows - before) as u64)
+    }
+
     /// Where the row at the position stands in the training.
     fn stamp(&self) -> Stamp {
+        if self.order.fill.is_some() {
+            return Stamp {
+                step: self.position.step,
+                ..Stamp::default()
+            };
+        }
         let rows = u64::from(self.order.step_rows.max(1));
         let read = self.position.epoch * self.epoch.rows() + self.position.row;
         Stamp {
@@ -157,10 +215,8 @@ impl Reader {
     fn advance(&mut self) {
         self.position.row += 1;
         if self.position.row >= self.epoch.rows() {
-            self.position = Position {
-                epoch: self.position.epoch + 1,
-                row: 0,
-            };
+            self.position.epoch += 1;
+            self.position.row = 0;
             self.epoch = epoch(&self.corpus, &self.order, self.position.epoch);
             self.window = None;
         }

@@ -6,6 +6,8 @@
 //! and the same bits for any number of threads.
 
 pub mod checkpoint;
+pub mod event_file;
+mod exact;
 pub mod hugging_face;
 pub mod lanes;
 pub mod matrix;
@@ -17,6 +19,8 @@ pub mod optimizer;
 pub mod parameters;
 pub mod real;
 pub mod run;
+pub mod schedule;
+pub mod spikes;
 pub mod tensors;
 pub mod tokens;
 
@@ -26,7 +30,9 @@ mod oracle;
 mod tests;
 
 pub use hugging_face::{export, import, weight_files};
+pub use metrics::{Trained, Validated};
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;
 pub use parameters::Parameters;
 pub use run::{Event, Outcome, Run, train};
+pub use spikes::{Spike, SpikeFile};
