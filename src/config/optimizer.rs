@@ -269,7 +269,7 @@ mod tests {
             learning_rate_factor,
         };
         let config = OptimizerConfig {
-            groups: vec![group("words", None, 0.0), group("*s", Some(0.5), 2.0)],
+            groups: vec![group("words", None, 0.0), group("*norms", Some(0.5), 2.0)],
             ..OptimizerConfig::default()
         };
         assert_eq!(config.of_parameter("words"), (0.01, 0.0));

@@ -102,7 +102,7 @@ impl Range {
         if self.high.abs() >= 1e4 {
             // Steps and tokens.
             return match value {
-                v if v == 0.0 => "0".into(),
+                0.0 => "0".into(),
                 v if self.high >= 2e9 => format!("{}G", short(v / 1e9)),
                 v if self.high >= 2e6 => format!("{}M", short(v / 1e6)),
                 v => format!("{}k", short(v / 1e3)),

@@ -332,7 +332,7 @@ mod tests {
             );
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
-        plot_runs(&[low.clone()], Against::Steps, &file).unwrap();
+        plot_runs(std::slice::from_ref(&low), Against::Steps, &file).unwrap();
         let svg = std::fs::read_to_string(&file).unwrap();
         assert!(svg.contains("low</text>"), "{svg}");
         let png = folder.path().join("runs.png");

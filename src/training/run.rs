@@ -1,12 +1,11 @@
 //! The training loop: schedule, passes, clip, step, log, validate, checkpoint.
 
 use super::checkpoint::{Checkpoints, State};
-use super::matrix::Matrix;
+use super::engine::{ByHand, Engine};
 use super::metrics::{self, Checked, Line, Metrics, Trained, Validated};
 use super::model::{Model, Noise};
 use super::ops::cross_entropy::Tally;
-use super::optimizer::{self, AdamW};
-use super::parameters::Parameters;
+use super::optimizer::AdamW;
 use super::schedule::{self, Horizon};
 use super::spikes::{MOST_SKIPPED, Spike, SpikeFile, Verdict};
 use crate::base::error::{Error, Result};
@@ -103,10 +102,9 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let horizon = Horizon::of(config);
     let keep = config.keep_checkpoints as usize;
     let checkpoints = Checkpoints::new(run.output.join("checkpoints"), keep);
-    let mut adam = AdamW::new(&model.parameters);
-    let mut gradients = model.parameters.map(|_| Matrix::empty());
+    let mut moments = AdamW::new(&model.parameters);
     let mut saved = None;
-    let mut state = match checkpoints.resume(run.fingerprint, &mut model, &mut adam)? {
+    let mut state = match checkpoints.resume(run.fingerprint, &mut model, &mut moments)? {
         Some(state) => {
             watch(Event::Resumed(state.step));
             saved = Some(state.step);
@@ -118,6 +116,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             ..State::default()
         },
     };
+    let mut engine: Box<dyn Engine> = Box::new(ByHand::new(model, moments));
     let events = run.output.join("tensorboard");
     let events = config.tensorboard.then_some(&*events);
     let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.step, events)?;
@@ -134,7 +133,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         if due(state.step, config.validation.every) && !validation.is_empty() && !validated {
             let paused = Instant::now();
             // Stopped on the way, it is done by who resumes.
-            if let Some(tally) = validate(&model, validation, stopped)? {
+            if let Some(tally) = validate(&*engine, validation, stopped)? {
                 let (step, tokens) = (state.step, state.tokens);
                 let checked = Checked {
                     step,
@@ -156,7 +155,8 @@ fn steps<N: FnMut() -> Result<Batch>>(
             let paused = Instant::now();
             metrics.sync()?;
             state.elapsed = pace.elapsed();
-            watch(Event::Saved(checkpoints.save(&state, &model, &adam)?));
+            let (model, moments) = engine.state()?;
+            watch(Event::Saved(checkpoints.save(&state, model, moments)?));
             saved = Some(state.step);
             pace.since += paused.elapsed();
         }
@@ -172,7 +172,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         let learning_rate =
             schedule::learning_rate(&config.optimizer, horizon, state.step, elapsed);
         let read = || pace.wait(&mut next_batch);
-        let Some(step) = passes(run, &model, state.step, read, &mut gradients)? else {
+        let Some(step) = passes(run, &mut *engine, state.step, read)? else {
             continue;
         };
         let logs = (state.step + 1).is_multiple_of(config.log_every);
@@ -184,7 +184,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             let mut scale = 1.0 / step.tally.over as f64;
             let clip = config.optimizer.clip;
             if logs || clip > 0.0 || config.spikes.gradient_factor > 0.0 {
-                gradient_norm = optimizer::norm(&gradients, scale);
+                gradient_norm = engine.gradient_norm(scale)?;
             }
             if state.running.is_spike(&config.spikes, loss, gradient_norm) {
                 let spike = spike(run, &mut state, &step, learning_rate, gradient_norm)?;
@@ -201,13 +201,12 @@ fn steps<N: FnMut() -> Result<Batch>>(
                 if clip > 0.0 && gradient_norm > clip {
                     scale *= clip / gradient_norm;
                 }
-                let (parameters, update) = (&mut model.parameters, state.updates);
-                let adamw = &config.optimizer;
-                adam.update(adamw, parameters, &gradients, scale, update, learning_rate);
+                engine.update(&config.optimizer, scale, state.updates, learning_rate)?;
                 state.updates += 1;
                 state.skipped = 0;
+            } else {
+                engine.drop_gradients()?;
             }
-            clear(&mut gradients);
         }
         state.step += 1;
         state.position = step.after;
@@ -233,7 +232,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         }
     }
     Ok(Outcome {
-        model,
+        model: engine.finish()?,
         last: state.last.map(Validated::from),
         best: state.best.map(Validated::from),
         steps: state.step,
@@ -256,10 +255,9 @@ struct Step {
 /// before the next pass: the step is taken anew by who resumes.
 fn passes(
     run: Run<'_>,
-    model: &Model,
+    engine: &mut dyn Engine,
     step: u64,
     mut read: impl FnMut() -> Result<Batch>,
-    gradients: &mut Parameters<f32>,
 ) -> Result<Option<Step>> {
     let mut out = Step {
         tally: Tally::default(),
@@ -275,11 +273,11 @@ fn passes(
     };
     for _ in 0..run.config.accumulation {
         if run.stop.load(Ordering::Relaxed) {
-            clear(gradients);
+            engine.drop_gradients()?;
             return Ok(None);
         }
         let batch = read()?;
-        out.tally.add(&model.backward(&batch, noise, gradients)?);
+        out.tally.add(&engine.backward(&batch, noise)?);
         out.realised.add(&batch.realised);
         out.tokens += metrics::tokens(&batch);
         out.after = batch.after;
@@ -287,12 +285,6 @@ fn passes(
         out.batches.push(batch);
     }
     Ok(Some(out))
-}
-
-fn clear(gradients: &mut Parameters<f32>) {
-    for (_, gradient) in gradients.named_mut() {
-        *gradient = Matrix::empty();
-    }
 }
 
 /// Judges a step that stands out, and writes its batch.
@@ -413,13 +405,17 @@ impl Pace {
 }
 
 /// Loss over all of `batches`, without dropout; none once `stopped` says so.
-fn validate(model: &Model, batches: &[Batch], stopped: impl Fn() -> bool) -> Result<Option<Tally>> {
+fn validate(
+    engine: &dyn Engine,
+    batches: &[Batch],
+    stopped: impl Fn() -> bool,
+) -> Result<Option<Tally>> {
     let mut tally = Tally::default();
     for batch in batches {
         if stopped() {
             return Ok(None);
         }
-        tally.add(&model.evaluate(batch)?);
+        tally.add(&engine.evaluate(batch)?);
     }
     Ok(Some(tally))
 }
