@@ -39,7 +39,6 @@ fn batch(seed: u64, number: u64) -> Batch {
         after: Position {
             epoch: 0,
             row: (number + 1) * ROWS as u64,
-            ..Position::default()
         },
         ..Batch::default()
     };
@@ -71,8 +70,9 @@ fn batch(seed: u64, number: u64) -> Batch {
     batch
 }
 
-fn stream(position: Position) -> Result<impl FnMut() -> Result<Batch>> {
+fn stream(position: Position, step: u64) -> Result<impl FnMut() -> Result<Batch>> {
     let mut number = position.row / ROWS as u64;
+    assert_eq!(number, 2 * step);
     Ok(move || {
         number += 1;
         Ok(batch(1, number - 1))
@@ -159,8 +159,8 @@ impl Trial {
 
     /// Trains until the stream breaks at batch `number`, as after a kill.
     fn train_until_batch(&self, number: u64) {
-        let broken = |position: Position| {
-            let mut next = stream(position)?;
+        let broken = |position: Position, step| {
+            let mut next = stream(position, step)?;
             let mut at = position.row / ROWS as u64;
             Ok(move || {
                 at += 1;
@@ -341,8 +341,8 @@ fn with_a_bad_batch(policy: SpikePolicy, finite: bool) -> (Trial, Vec<Spike>, Re
         },
         ..config(Architecture::RobertaPrelayernorm)
     });
-    let bad = |position: Position| {
-        let mut next = stream(position)?;
+    let bad = |position: Position, step| {
+        let mut next = stream(position, step)?;
         let mut at = position.row / ROWS as u64;
         Ok(move || {
             at += 1;
@@ -496,8 +496,8 @@ fn a_stop_gives_up_the_step_in_flight_and_a_validation_and_both_are_done_by_who_
     let stopped = Trial::new(config(Architecture::RobertaPrelayernorm));
     for passes in [9, 4, 11] {
         // In the first pass of a step or between its two.
-        let stopping = |position: Position| {
-            let mut next = stream(position)?;
+        let stopping = |position: Position, step| {
+            let mut next = stream(position, step)?;
             let (mut left, stop) = (passes, &stopped.stop);
             Ok(move || {
                 left -= 1;
@@ -573,7 +573,7 @@ fn events_of_a_run_that_was_stopped_and_killed_are_left_for_tensorboard() {
 #[test]
 fn steps_without_labels_change_nothing_and_are_no_nan() {
     let trial = Trial::new(config(Architecture::RobertaPrelayernorm));
-    let unlabelled = |_| {
+    let unlabelled = |_, _| {
         Ok(|| {
             let mut batch = batch(1, 1);
             batch.labels.clear();

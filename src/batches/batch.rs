@@ -15,14 +15,6 @@ pub struct Position {
     pub epoch: u64,
     /// Row within the epoch's order, from 0.
     pub row: u64,
-    /// The optimiser step that the row belongs to, where steps have no fixed number of
-    /// rows (see [`super::reader::Fill`]); where they have, it follows from the row and is
-    /// 0 here.
-    #[serde(default)]
-    pub step: u64,
-    /// What that step has already of what fills it, in the same case.
-    #[serde(default)]
-    pub filled: u64,
 }
 
 /// Masked rows of one length.

@@ -1,13 +1,11 @@
 //! Rows in the order of their epochs, masked, in batches: the work that
 //! [`super::stream`] puts on a thread of its own. Runs over the ends of epochs.
 //!
-//! Memory: one window of decoded record batches, 2.3 bytes a token with 16-bit ids
-//! (9 MB with the default of 4 Mi tokens), besides the batches it hands out.
+//! Memory: that of a [`Cursor`], besides the batches it hands out.
 
 use super::corpus::Corpus;
-use super::cut::{CutBatch, RowBuffer};
+use super::cursor::Cursor;
 use super::masks::BatchMasker;
-use super::order::{Epoch, rows_below};
 use super::{Batch, Position};
 use crate::base::error::Result;
 use crate::base::generator::Key;
@@ -35,8 +33,8 @@ pub struct Order {
     pub window_tokens: u64,
 }
 
-/// Steps that end with the row that fills them. Which rows a step has depends on
-/// neither the passes nor how often the reader was stopped.
+/// Steps that end with the row that fills them. Which rows a step has depends on neither
+/// its passes nor how often the reader was stopped between steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fill {
     /// A step is full when it has so many tokens or rows.
@@ -48,6 +46,8 @@ pub struct Fill {
     /// Batches of a step, of about equal parts of the target. A part holds the longest
     /// row and its copies, so that no pass is empty.
     pub passes: u32,
+    /// The step that the first row read begins.
+    pub first_step: u64,
 }
 
 impl Fill {
@@ -64,30 +64,13 @@ impl Fill {
 
 /// Reads batches, one after the other.
 pub struct Reader {
-    corpus: Arc<Corpus>,
     order: Order,
     masks: BatchMasker,
     position: Position,
-    epoch: Epoch,
-    window: Option<LoadedWindow>,
-    row: RowBuffer,
-}
-
-/// A window, decoded.
-struct LoadedWindow {
-    first: u64,
-    /// Its rows in the order of the epoch, each as a number within the window.
-    rows: Vec<u32>,
-    parts: Vec<Part>,
-}
-
-/// A record batch of a window.
-struct Part {
-    /// Its first row within the window.
-    first: u32,
-    /// Its first canonical row.
-    canonical: u64,
-    cut: CutBatch,
+    cursor: Cursor,
+    /// Of steps that are filled: the one that the next row belongs to, and what it has.
+    step: u64,
+    filled: u64,
 }
 
 impl Reader {
@@ -100,15 +83,15 @@ impl Reader {
         position: Position,
     ) -> Result<Self> {
         let masks = BatchMasker::new(&corpus, masker)?;
-        let epoch = epoch(&corpus, &order, position.epoch);
+        let draws = (order.seed, order.window_tokens);
+        let cursor = Cursor::new(corpus, masks.projection(), draws, order.training);
         Ok(Self {
-            corpus,
-            order,
             masks,
             position,
-            epoch,
-            window: None,
-            row: RowBuffer::default(),
+            cursor,
+            step: order.fill.map_or(0, |fill| fill.first_step),
+            filled: 0,
+            order,
         })
     }
 
@@ -123,16 +106,15 @@ impl Reader {
                 }
             }
             Some(fill) => {
-                let end = fill.end(self.position.filled);
-                while self.position.filled < end {
-                    let copies = self.push_row(&mut batch)?;
-                    let tokens = self.row.row().ids.len() as u64;
+                let end = fill.end(self.filled);
+                while self.filled < end {
+                    let (copies, tokens) = self.push_row(&mut batch)?;
                     let of_one = if fill.tokens { tokens } else { 1 };
-                    self.position.filled += if fill.copies { copies * of_one } else { of_one };
+                    self.filled += if fill.copies { copies * of_one } else { of_one };
                 }
-                if self.position.filled >= fill.target {
-                    self.position.filled = 0;
-                    self.position.step += 1;
+                if self.filled >= fill.target {
+                    self.filled = 0;
+                    self.step += 1;
                 }
             }
         }
@@ -141,31 +123,32 @@ impl Reader {
         Ok(batch)
     }
 
-    /// Puts the row at the position into `batch`; how often it was emitted.
-    fn push_row(&mut self, batch: &mut Batch) -> Result<u64> {
-        let sample = self.next_row()?;
+    /// Puts the row at the position into `batch`: how often it was emitted, and its tokens.
+    fn push_row(&mut self, batch: &mut Batch) -> Result<(u64, u64)> {
+        let (stamp, before) = (self.stamp(), batch.rows);
+        let (sample, row) = self.cursor.read(self.position)?;
         let key = Key {
             seed: self.order.seed,
             epoch: self.position.epoch,
             sample,
             copy: 0,
         };
-        let (stamp, before) = (self.stamp(), batch.rows);
-        self.masks.push(&self.row, key, stamp, batch);
+        self.masks.push(row, key, stamp, batch);
+        let tokens = row.row().ids.len() as u64;
         self.advance();
-        Ok((batch.rows - before) as u64)
+        Ok(((batch.rows - before) as u64, tokens))
     }
 
     /// Where the row at the position stands in the training.
     fn stamp(&self) -> Stamp {
         if self.order.fill.is_some() {
             return Stamp {
-                step: self.position.step,
+                step: self.step,
                 ..Stamp::default()
             };
         }
         let rows = u64::from(self.order.step_rows.max(1));
-        let read = self.position.epoch * self.epoch.rows() + self.position.row;
+        let read = self.position.epoch * self.cursor.rows() + self.position.row;
         Stamp {
             step: read / rows,
             place: (read % rows) as u32,
@@ -173,62 +156,13 @@ impl Reader {
         }
     }
 
-    /// Puts the row at the position into `self.row`; its canonical number.
-    fn next_row(&mut self) -> Result<u64> {
-        let at = self.position.row;
-        let here = |window: &LoadedWindow| {
-            (window.first..window.first + window.rows.len() as u64).contains(&at)
-        };
-        let window = match self.window.take().filter(here) {
-            Some(window) => window,
-            None => self.load(at)?,
-        };
-        let row = window.rows[(at - window.first) as usize];
-        let part = window.parts.partition_point(|part| part.first <= row) - 1;
-        let part = &window.parts[part];
-        let within = u64::from(row - part.first);
-        part.cut.fill(self.corpus.frame(), within, &mut self.row);
-        let canonical = part.canonical + within;
-        self.window = Some(window);
-        Ok(canonical)
-    }
-
-    fn load(&self, row: u64) -> Result<LoadedWindow> {
-        let window = self.epoch.window_of(row);
-        let mut parts = Vec::new();
-        let mut first = 0;
-        for &batch in self.epoch.batches_of(window) {
-            parts.push(Part {
-                first,
-                canonical: self.corpus.rows_of(batch as usize).start,
-                cut: self.corpus.read(batch as usize, self.masks.projection())?,
-            });
-            first += rows_below(&self.corpus, batch, self.order.training) as u32;
-        }
-        Ok(LoadedWindow {
-            first: window.first,
-            rows: self.epoch.rows_of(window),
-            parts,
-        })
-    }
-
     fn advance(&mut self) {
         self.position.row += 1;
-        if self.position.row >= self.epoch.rows() {
-            self.position.epoch += 1;
-            self.position.row = 0;
-            self.epoch = epoch(&self.corpus, &self.order, self.position.epoch);
-            self.window = None;
+        if self.position.row >= self.cursor.rows() {
+            self.position = Position {
+                epoch: self.position.epoch + 1,
+                row: 0,
+            };
         }
     }
-}
-
-fn epoch(corpus: &Corpus, order: &Order, epoch: u64) -> Epoch {
-    Epoch::new(
-        corpus,
-        order.training,
-        order.window_tokens,
-        order.seed,
-        epoch,
-    )
 }

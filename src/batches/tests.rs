@@ -21,6 +21,7 @@ use std::sync::Arc;
 mod collated;
 mod fill;
 mod layouts;
+mod loaders;
 mod rows;
 
 const CLS: TokenId = 2;

@@ -2,10 +2,12 @@
 //! a configuration to an artefact; `run` calls them in order.
 
 mod chart;
+pub mod collator;
 pub mod count;
 pub mod export;
 pub mod import;
 pub mod inspect;
+pub mod loader;
 pub mod masks;
 pub mod merge;
 pub mod plot;

@@ -121,14 +121,16 @@ pub fn train(
         seed: options.seed,
         batch_rows: pass_rows,
         step_rows: config.batch_size,
-        fill: fill(config),
+        fill: None,
         training: split.training,
         window_tokens: WINDOW_TOKENS,
     };
     let outcome = train_model(
         run,
         start::model(config, &tokenizer, &entropy.counts, options.seed)?,
-        |position| {
+        |position, first_step| {
+            let fill = fill(config, first_step);
+            let order = Order { fill, ..order };
             let mut stream = Stream::open(corpus.clone(), masker, order, position)?;
             let mut warned = false;
             Ok(move || {
@@ -235,12 +237,14 @@ fn pass_rows(config: &TrainConfig) -> usize {
     (rows / u64::from(config.accumulation)).max(1) as usize
 }
 
-fn fill(config: &TrainConfig) -> Option<Fill> {
+/// What fills steps from `first_step` on, where their rows are not fixed.
+fn fill(config: &TrainConfig, first_step: u64) -> Option<Fill> {
     (!config.has_fixed_rows()).then(|| Fill {
         target: config.batch_tokens.unwrap_or(config.batch_size.into()),
         tokens: config.batch_tokens.is_some(),
         copies: config.batch_counts == BatchCounts::Copies,
         passes: config.accumulation,
+        first_step,
     })
 }
 

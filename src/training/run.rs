@@ -67,7 +67,7 @@ pub struct Outcome {
 
 /// Trains `model`, from the newest checkpoint if there is one.
 ///
-/// `open` gives the stream of batches from a position on; a step takes
+/// `open` gives the stream of batches from a position on, which begins a step; a step takes
 /// `config.accumulation` of them. The result is a function of the configuration, the
 /// seed and the batches: not of threads, and not of how often the run was stopped; with a
 /// budget of time, also of when each step began.
@@ -79,7 +79,7 @@ pub struct Outcome {
 pub fn train<N>(
     run: Run<'_>,
     model: Model,
-    open: impl FnOnce(Position) -> Result<N> + Send,
+    open: impl FnOnce(Position, u64) -> Result<N> + Send,
     validation: &[Batch],
     watch: impl FnMut(Event) + Send,
 ) -> Result<Outcome>
@@ -92,7 +92,7 @@ where
 fn steps<N: FnMut() -> Result<Batch>>(
     run: Run<'_>,
     mut model: Model,
-    open: impl FnOnce(Position) -> Result<N>,
+    open: impl FnOnce(Position, u64) -> Result<N>,
     validation: &[Batch],
     mut watch: impl FnMut(Event),
 ) -> Result<Outcome> {
@@ -120,7 +120,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let events = run.output.join("tensorboard");
     let events = config.tensorboard.then_some(&*events);
     let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.step, events)?;
-    let mut next_batch = open(state.position)?;
+    let mut next_batch = open(state.position, state.step)?;
     let mut pace = Pace::new(&state);
     let stopped = || run.stop.load(Ordering::Relaxed);
     let mut over = horizon.is_over(state.step, state.elapsed);

@@ -137,11 +137,7 @@ fn steps_and_strata_go_by_the_row_read_not_by_the_batch() {
             ..order(rows)
         };
         let masker = masks(&written.corpus, &config);
-        let at = Position {
-            epoch: 1,
-            row: at,
-            ..Position::default()
-        };
+        let at = Position { epoch: 1, row: at };
         let mut reader = Reader::new(written.corpus.clone(), masker, order, at).unwrap();
         let batches: Vec<Batch> = (0..24 / batch_rows)
             .map(|_| reader.read().unwrap())
