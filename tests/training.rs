@@ -411,7 +411,9 @@ fn a_spike_ends_the_run_where_that_is_asked_for_and_numbers_that_are_none_always
         (SpikePolicy::Continue, false),
     ] {
         let (trial, spikes, ended) = with_a_bad_batch(policy, finite);
-        let error = ended.err().expect("an end");
+        let Err(error) = ended else {
+            panic!("{policy:?} went on");
+        };
         assert!(matches!(error, Error::Diverged(_)), "{error}");
         let message = error.to_string();
         assert!(message.starts_with("step 80: "), "{message}");

@@ -23,7 +23,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 #[derive(Serialize)]
 struct Configuration<'a> {
@@ -280,11 +279,12 @@ fn tell(config: &TrainConfig, options: &StageOptions, event: &Event) {
             let (step, what) = (spike.step, spike.told());
             told.warn("train", &format!("step {step}: {what}; {became}{file}"));
         }
-        Event::Saved(folder) if options.stop.load(Ordering::Relaxed) => told.note(
-            "train",
-            &format!("stopped; a checkpoint is in {}", folder.display()),
-        ),
         Event::Saved(_) => {}
+        Event::Stopped(0) => told.note("train", "stopped before the first step"),
+        Event::Stopped(step) => told.note(
+            "train",
+            &format!("stopped; a checkpoint of all {step} steps is written"),
+        ),
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Event {
     Spiked(Spike),
     /// A checkpoint was written here.
     Saved(PathBuf),
+    /// Told to stop, it ends after so many steps.
+    Stopped(u64),
 }
 
 /// A finished run.
@@ -164,6 +166,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             break;
         }
         if stopped() {
+            watch(Event::Stopped(state.step));
             return Err(Error::Interrupted);
         }
 
