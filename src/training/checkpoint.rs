@@ -3,7 +3,7 @@
 //! few are kept, and a damaged one is refused. Costs 12 bytes a parameter on disk.
 
 use super::exact;
-use super::metrics::{Checked, Window};
+use super::metrics::{Checked, Done, Window};
 use super::model::Model;
 use super::optimizer::AdamW;
 use super::parameters::Parameters;
@@ -57,6 +57,16 @@ pub struct State {
     pub last: Option<Checked>,
     /// The validation with the lowest loss.
     pub best: Option<Checked>,
+}
+
+impl State {
+    /// What is done, and stays in logs.
+    pub fn done(&self) -> Done {
+        Done {
+            steps: self.step,
+            validated: self.last.map_or(0, |last| last.step),
+        }
+    }
 }
 
 /// `manifest.json`: what makes a checkpoint whole.

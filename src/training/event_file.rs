@@ -7,8 +7,10 @@
 //! of the new one is later in order and it opens with a `SessionLog` of a start, so that a
 //! TensorBoard that is looking moves on to it and forgets the rest.
 
+use super::metrics::Done;
 use crate::base::error::{Error, Result};
 use crate::storage::atomic;
+use memchr::memmem;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What every name of ours begins and ends with; TensorBoard asks for the first.
 const NAME: (&str, &str) = ("events.out.tfevents.", ".cloze");
 
+/// What the tags of a validation begin with.
+const VALIDATION: &str = "validation/";
+
 /// The file, open at its end.
 pub struct EventFile {
     path: PathBuf,
@@ -24,16 +29,16 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens a new file in `folder` that begins with the events of the first `step` steps
-    /// of the one that is there, and removes that.
-    pub fn resume(folder: &Path, step: u64) -> Result<Self> {
+    /// Opens a new file in `folder` that begins with the events of what is done in the one
+    /// that is there, and removes that.
+    pub fn resume(folder: &Path, done: Done) -> Result<Self> {
         let old = ours(folder)?;
         let mut bytes = frame(&version_event());
-        bytes.extend(frame(&start_event(step)));
-        if step > 0 {
+        bytes.extend(frame(&start_event(done.steps)));
+        if done.steps > 0 {
             for path in &old {
                 let written = fs::read(path).map_err(|e| Error::io("read", path, e))?;
-                bytes.extend(kept(&written, step));
+                bytes.extend(kept(&written, done));
             }
         }
         let last = old.iter().filter_map(|path| seconds_of(path)).max();
@@ -93,13 +98,17 @@ fn wall_time() -> f64 {
     since.map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// The frames of `bytes` that hold scalars of up to `step` steps. What a kill cut short
-/// ends them: it is younger than the checkpoint, before which the file is synced.
-fn kept(bytes: &[u8], step: u64) -> Vec<u8> {
+/// The frames of `bytes` that hold scalars of what is done. What a kill cut short ends
+/// them: it is younger than the checkpoint, before which the file is synced.
+fn kept(bytes: &[u8], done: Done) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = bytes;
     while let Some((event, after)) = take_frame(rest) {
-        if scalar_step(event).is_some_and(|of| of <= step) {
+        let most = match memmem::find(event, VALIDATION.as_bytes()) {
+            Some(_) => done.validated,
+            None => done.steps,
+        };
+        if scalar_step(event).is_some_and(|of| of <= most) {
             out.extend_from_slice(&rest[..rest.len() - after.len()]);
         }
         rest = after;
@@ -265,17 +274,22 @@ mod tests {
     fn a_resumed_file_has_every_point_once() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        let mut file = EventFile::resume(folder, 0).unwrap();
+        let mut file = EventFile::resume(folder, Done::default()).unwrap();
         for step in [1, 2, 200, 300] {
             file.append(step, &[("loss", 1.0), ("rate", 2.0)]).unwrap();
         }
+        file.append(200, &[("validation/loss", 1.0)]).unwrap();
         // A kill in the middle of an event.
         file.file.write_all(&frame(b"cut short")[..9]).unwrap();
-        let mut file = EventFile::resume(folder, 200).unwrap();
+        let done = Done {
+            steps: 200,
+            validated: 2,
+        };
+        let mut file = EventFile::resume(folder, done).unwrap();
         file.append(300, &[("loss", 1.0)]).unwrap();
         file.sync().unwrap();
         assert_eq!(steps_in(folder), [1, 2, 200, 300]);
-        EventFile::resume(folder, 0).unwrap();
+        EventFile::resume(folder, Done::default()).unwrap();
         assert_eq!(steps_in(folder), [0u64; 0]);
     }
 }

@@ -186,6 +186,15 @@ impl Line {
     }
 }
 
+/// What a run has done that goes on: lines of it stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Steps.
+    pub steps: u64,
+    /// The steps of the last validation; a stop may have come between them and another.
+    pub validated: u64,
+}
+
 /// The files, open at their ends.
 pub struct Metrics {
     path: PathBuf,
@@ -194,14 +203,21 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens `path`, cut back to the lines of the first `step` steps, and the file of
-    /// events in the folder `events`, if any.
-    pub fn resume(path: &Path, step: u64, events: Option<&Path>) -> Result<Self> {
+    /// Opens `path`, cut back to the lines of what is done, and the file of events in the
+    /// folder `events`, if any.
+    pub fn resume(path: &Path, done: Done, events: Option<&Path>) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Step {
+        struct Head {
+            kind: String,
             step: u64,
         }
-        let text = if step > 0 && path.exists() {
+        let stays = |line: &str| {
+            serde_json::from_str::<Head>(line).is_ok_and(|line| match &line.kind[..] {
+                "validation" => line.step <= done.validated,
+                _ => line.step <= done.steps,
+            })
+        };
+        let text = if done.steps > 0 && path.exists() {
             fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?
         } else {
             String::new()
@@ -210,7 +226,7 @@ impl Metrics {
         // checkpoint, before which the file is synced.
         let kept: String = text
             .split_inclusive('\n')
-            .filter(|line| serde_json::from_str::<Step>(line).is_ok_and(|line| line.step <= step))
+            .filter(|line| stays(line))
             .collect();
         atomic::write(path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(path);
@@ -218,7 +234,7 @@ impl Metrics {
             path: path.to_owned(),
             file: file.map_err(|e| Error::io("write", path, e))?,
             events: events
-                .map(|folder| EventFile::resume(folder, step))
+                .map(|folder| EventFile::resume(folder, done))
                 .transpose()?,
         })
     }
@@ -267,21 +283,32 @@ mod tests {
                 tokens: 100,
             })
         };
-        let mut metrics = Metrics::resume(&path, 0, None).unwrap();
+        let mut metrics = Metrics::resume(&path, Done::default(), None).unwrap();
         for step in 1..=3 {
             metrics.append(&line(step)).unwrap();
         }
+        let two = Done {
+            steps: 2,
+            validated: 2,
+        };
         metrics
             .file
             .write_all(b"{\"kind\":\"validation\",\"st")
             .unwrap();
-        let mut metrics = Metrics::resume(&path, 2, None).unwrap();
+        let mut metrics = Metrics::resume(&path, two, None).unwrap();
         metrics.append(&line(3)).unwrap();
         metrics.sync().unwrap();
         let lines = fs::read_to_string(&path).unwrap();
         assert_eq!(lines.lines().count(), 3);
         assert!(lines.starts_with("{\"kind\":\"validation\",\"step\":1,\"loss\":2.5"));
-        Metrics::resume(&path, 0, None).unwrap();
+        // Stopped before the validation that is due.
+        let one = Done {
+            validated: 1,
+            ..two
+        };
+        Metrics::resume(&path, one, None).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+        Metrics::resume(&path, Done::default(), None).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 }

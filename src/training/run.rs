@@ -121,7 +121,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let mut engine: Box<dyn Engine> = Box::new(ByHand::new(model, moments));
     let events = run.output.join("tensorboard");
     let events = config.tensorboard.then_some(&*events);
-    let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.step, events)?;
+    let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.done(), events)?;
     let mut next_batch = open(state.position, state.step)?;
     let mut pace = Pace::new(&state);
     let stopped = || run.stop.load(Ordering::Relaxed);
@@ -162,7 +162,8 @@ fn steps<N: FnMut() -> Result<Batch>>(
             saved = Some(state.step);
             pace.since += paused.elapsed();
         }
-        if over {
+        let validated = state.last.is_some_and(|last| last.step == state.step);
+        if over && (validated || validation.is_empty()) {
             break;
         }
         if stopped() {
