@@ -3,12 +3,18 @@
 
 use cloze::base::error::{Error, Result};
 use cloze::base::generator::{Key, Purpose};
+use cloze::base::time_span::TimeSpan;
 use cloze::base::token::SpecialTokens;
 use cloze::batches::{Batch, Position, Realised};
 use cloze::config::train::{OptimizerConfig, ValidationConfig};
-use cloze::config::{Architecture, ModelConfig, RotaryShape, TrainConfig};
+use cloze::config::{
+    Architecture, ModelConfig, ParameterGroup, RotaryShape, Schedule, SpikePolicy, SpikesConfig,
+    TrainConfig,
+};
 use cloze::training::matrix::Matrix;
-use cloze::training::{Event, Model, Noise, Outcome, Run, export, import, train};
+use cloze::training::spikes::{MOST_SKIPPED, Verdict};
+use cloze::training::{Event, Model, Noise, Outcome, Run, Spike, SpikeFile};
+use cloze::training::{Trained, export, import, train};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,17 +70,22 @@ fn batch(seed: u64, number: u64) -> Batch {
     batch
 }
 
-fn stream(position: Position) -> Result<impl FnMut() -> Result<Batch>> {
+fn stream(position: Position, step: u64) -> Result<impl FnMut() -> Result<Batch>> {
     let mut number = position.row / ROWS as u64;
+    assert_eq!(number, 2 * step);
     Ok(move || {
         number += 1;
         Ok(batch(1, number - 1))
     })
 }
 
+fn validation() -> [Batch; 2] {
+    [batch(2, 0), batch(2, 1)]
+}
+
 fn config(architecture: Architecture) -> TrainConfig {
     TrainConfig {
-        steps: 20,
+        steps: Some(20),
         batch_size: 16,
         accumulation: 2,
         checkpoint_every: 4,
@@ -143,19 +154,13 @@ impl Trial {
     }
 
     fn train(&self) -> Result<Outcome> {
-        train(
-            self.run(),
-            self.model(),
-            stream,
-            &[batch(2, 0), batch(2, 1)],
-            |_| (),
-        )
+        train(self.run(), self.model(), stream, &validation(), |_| ())
     }
 
     /// Trains until the stream breaks at batch `number`, as after a kill.
     fn train_until_batch(&self, number: u64) {
-        let broken = |position: Position| {
-            let mut next = stream(position)?;
+        let broken = |position: Position, step| {
+            let mut next = stream(position, step)?;
             let mut at = position.row / ROWS as u64;
             Ok(move || {
                 at += 1;
@@ -165,8 +170,7 @@ impl Trial {
                 next()
             })
         };
-        let validation = [batch(2, 0), batch(2, 1)];
-        assert!(train(self.run(), self.model(), broken, &validation, |_| ()).is_err());
+        assert!(train(self.run(), self.model(), broken, &validation(), |_| ()).is_err());
     }
 
     /// Lines of metrics without what time there was.
@@ -177,6 +181,7 @@ impl Trial {
                 let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
                 let fields = line.as_object_mut().unwrap();
                 fields.remove("tokens_per_second");
+                fields.remove("stalled");
                 fields.remove("seconds");
                 line.to_string()
             })
@@ -202,7 +207,7 @@ impl Trial {
 fn the_loss_falls_where_there_is_something_to_learn() {
     for architecture in Architecture::ALL {
         let trial = Trial::new(TrainConfig {
-            steps: 200,
+            steps: Some(200),
             ..config(architecture)
         });
         let outcome = trial.train().unwrap();
@@ -316,10 +321,261 @@ fn a_loss_that_is_not_finite_ends_the_run() {
     assert!(error.to_string().contains("learning_rate"), "{error}");
 }
 
+/// A run with one bad batch: the labels of batch 160 are not what stands around them, or
+/// its loss is no number. All that stood out, and how it ended.
+fn with_a_bad_batch(policy: SpikePolicy, finite: bool) -> (Trial, Vec<Spike>, Result<Outcome>) {
+    let trial = Trial::new(TrainConfig {
+        steps: Some(90),
+        checkpoint_every: 40,
+        spikes: SpikesConfig {
+            policy,
+            window: 10,
+            loss_factor: 1.4,
+            gradient_factor: 0.0,
+            ..SpikesConfig::default()
+        },
+        optimizer: OptimizerConfig {
+            learning_rate: 1e-2,
+            schedule: Schedule::Constant,
+            ..OptimizerConfig::default()
+        },
+        ..config(Architecture::RobertaPrelayernorm)
+    });
+    let bad = |position: Position, step| {
+        let mut next = stream(position, step)?;
+        let mut at = position.row / ROWS as u64;
+        Ok(move || {
+            at += 1;
+            let mut batch = next()?;
+            if at == 160 && finite {
+                batch.labels.fill(0);
+            } else if at == 160 {
+                batch.weights = vec![f32::NAN; ROWS];
+            }
+            Ok(batch)
+        })
+    };
+    let mut spikes = Vec::new();
+    let watch = |event| {
+        if let Event::Spiked(spike) = event {
+            spikes.push(spike);
+        }
+    };
+    let ended = train(trial.run(), trial.model(), bad, &[], watch);
+    (trial, spikes, ended)
+}
+
+#[test]
+fn a_spike_is_written_with_what_makes_its_batch_again_and_the_run_goes_on() {
+    for (policy, finite, verdict) in [
+        (SpikePolicy::Continue, true, Verdict::Taken),
+        (SpikePolicy::Skip, true, Verdict::Skipped),
+        (SpikePolicy::Skip, false, Verdict::Skipped),
+    ] {
+        let (trial, spikes, ended) = with_a_bad_batch(policy, finite);
+        assert_eq!(ended.unwrap().steps, 90);
+        assert_eq!(spikes.len(), 1, "{policy:?}: {spikes:?}");
+        let spike = &spikes[0];
+        assert_eq!((spike.step, spike.verdict), (80, verdict));
+        assert_eq!(spike.loss.is_some(), finite);
+        let file = trial.folder.path().join(spike.file.as_ref().unwrap());
+        let file = SpikeFile::read(&file).unwrap();
+        assert_eq!(file.spike, *spike);
+        assert_eq!((file.seed, file.position.row), (7, 158 * ROWS as u64));
+        assert_eq!(file.rows.len(), 2 * ROWS);
+        let good = batch(1, 158);
+        let length = good.lengths[3] as usize;
+        assert_eq!(file.rows[3].input, good.input[3 * LENGTH..][..length]);
+        let labels: usize = file.rows.iter().map(|row| row.labels.len()).sum();
+        assert_eq!(labels, good.labels.len() + batch(1, 159).labels.len());
+        for (place, label) in file.rows[3].predicted.iter().zip(&file.rows[3].labels) {
+            assert_eq!(good.input[3 * LENGTH + *place as usize], MASK);
+            assert!(*label >= 4);
+        }
+        let lines = trial.metrics();
+        let told: Vec<&String> = lines.iter().filter(|l| l.contains("\"spike\"")).collect();
+        assert_eq!(told.len(), 1);
+        assert!(
+            !lines
+                .iter()
+                .any(|line| line.contains("null") && !line.contains("spike"))
+        );
+    }
+}
+
+#[test]
+fn a_spike_ends_the_run_where_that_is_asked_for_and_numbers_that_are_none_always_do() {
+    for (policy, finite) in [
+        (SpikePolicy::Stop, true),
+        (SpikePolicy::Stop, false),
+        (SpikePolicy::Continue, false),
+    ] {
+        let (trial, spikes, ended) = with_a_bad_batch(policy, finite);
+        let Err(error) = ended else {
+            panic!("{policy:?} went on");
+        };
+        assert!(matches!(error, Error::Diverged(_)), "{error}");
+        let message = error.to_string();
+        assert!(message.starts_with("step 80: "), "{message}");
+        assert!(message.contains("step-000000080.batch.json"), "{message}");
+        assert_eq!(spikes[0].verdict, Verdict::Stopped);
+        // Nothing of the step is kept.
+        let last = trial.checkpoints().pop().unwrap();
+        assert!(last.ends_with("step-000000040"), "{last:?}");
+    }
+}
+
+#[test]
+fn weights_that_are_broken_end_the_run_whatever_is_skipped() {
+    let mut config = config(Architecture::RobertaPrelayernorm);
+    config.steps = Some(1000);
+    config.checkpoint_every = 0;
+    config.optimizer.learning_rate = 1e35;
+    config.optimizer.weight_decay = 1e30;
+    config.spikes.policy = SpikePolicy::Skip;
+    config.spikes.keep = 3;
+    let trial = Trial::new(config);
+    let message = trial.train().unwrap_err().to_string();
+    let told = format!("{} steps were passed over", MOST_SKIPPED + 1);
+    assert!(message.contains(&told), "{message}");
+    let written = fs::read_dir(trial.folder.path().join("spikes")).unwrap();
+    assert_eq!(written.count(), 3);
+}
+
+#[test]
+fn a_budget_of_time_ends_the_run_however_often_it_is_stopped() {
+    let mut trial = Trial::new(TrainConfig {
+        steps: None,
+        budget: Some(TimeSpan(1.2)),
+        log_every: 1,
+        validation: ValidationConfig {
+            every: 0,
+            ..ValidationConfig::default()
+        },
+        ..config(Architecture::RobertaPrelayernorm)
+    });
+    trial.config.checkpoint_every = 1;
+    let began = std::time::Instant::now();
+    // Stopped twice on the way, with time passing between that does not count.
+    for part in [0.4, 0.8] {
+        let stop = |event| {
+            if let Event::Trained(line) = event {
+                let used = 1.2 - line.seconds_left;
+                trial.stop.store(used >= part, Ordering::Relaxed);
+            }
+        };
+        let ended = train(trial.run(), trial.model(), stream, &[batch(2, 0)], stop);
+        assert!(matches!(ended, Err(Error::Interrupted)));
+        std::thread::sleep(std::time::Duration::from_millis(600));
+    }
+    trial.stop.store(false, Ordering::Relaxed);
+    let outcome = trial.train().unwrap();
+    assert!(began.elapsed().as_secs_f64() > 2.4);
+    assert_eq!(outcome.last.unwrap().step, outcome.steps);
+    let text = fs::read_to_string(trial.folder.path().join("metrics.jsonl")).unwrap();
+    let rates: Vec<f64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["kind"] == "train")
+        .map(|line| line["learning_rate"].as_f64().unwrap())
+        .collect();
+    assert_eq!(rates.len() as u64, outcome.steps);
+    let peak = rates.iter().fold(0.0, |most: f64, &rate| most.max(rate));
+    let highest = rates.iter().position(|&rate| rate == peak).unwrap();
+    assert!(rates[..highest].is_sorted() && rates[highest..].is_sorted_by(|a, b| a >= b));
+    assert!(
+        peak > 0.9 * 5e-3 && rates[rates.len() - 1] < 0.5 * peak,
+        "{rates:?}"
+    );
+    // Once more changes nothing: its time is up.
+    assert_eq!(trial.train().unwrap().steps, outcome.steps);
+}
+
+#[test]
+fn a_stop_gives_up_the_step_in_flight_and_a_validation_and_both_are_done_by_who_resumes() {
+    let whole = Trial::new(config(Architecture::RobertaPrelayernorm));
+    whole.train().unwrap();
+    let stopped = Trial::new(config(Architecture::RobertaPrelayernorm));
+    for passes in [9, 4, 11] {
+        // In the first pass of a step or between its two.
+        let stopping = |position: Position, step| {
+            let mut next = stream(position, step)?;
+            let (mut left, stop) = (passes, &stopped.stop);
+            Ok(move || {
+                left -= 1;
+                stop.store(left == 0, Ordering::Relaxed);
+                next()
+            })
+        };
+        let ended = train(
+            stopped.run(),
+            stopped.model(),
+            stopping,
+            &validation(),
+            |_| (),
+        );
+        assert!(matches!(ended, Err(Error::Interrupted)));
+    }
+    let stop = |event| {
+        if let Event::Trained(Trained { step: 15, .. }) = event {
+            stopped.stop.store(true, Ordering::Relaxed);
+        }
+    };
+    stopped.stop.store(false, Ordering::Relaxed);
+    let ended = train(stopped.run(), stopped.model(), stream, &validation(), stop);
+    assert!(matches!(ended, Err(Error::Interrupted)));
+    let last = stopped.checkpoints().pop().unwrap();
+    assert!(last.ends_with("step-000000015"), "{last:?}");
+    assert!(!stopped.metrics().last().unwrap().contains("validation"));
+    stopped.stop.store(false, Ordering::Relaxed);
+    stopped.train().unwrap();
+    assert_eq!(stopped.metrics(), whole.metrics());
+    assert_eq!(stopped.weights(), whole.weights());
+}
+
+#[test]
+fn names_of_groups_that_no_parameter_has_are_refused() {
+    let mut config = config(Architecture::Modernbert);
+    config.optimizer.groups.push(ParameterGroup {
+        parameters: vec!["layers.*.positions".into()],
+        ..ParameterGroup::default()
+    });
+    let error = Trial::new(config).train().unwrap_err();
+    assert!(matches!(error, Error::Usage(_)), "{error}");
+    assert!(error.to_string().contains("layers.0.qkv.weight"), "{error}");
+}
+
+/// For `tests/python/test_tensorboard.py`, which reads the events with TensorBoard.
+#[test]
+fn events_of_a_run_that_was_stopped_and_killed_are_left_for_tensorboard() {
+    let trial = Trial::new(TrainConfig {
+        tensorboard: true,
+        ..config(Architecture::RobertaPrelayernorm)
+    });
+    for batch in [13, 30] {
+        trial.train_until_batch(batch);
+    }
+    trial.train().unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tensorboard");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    for from in [
+        trial.folder.path(),
+        &trial.folder.path().join("tensorboard"),
+    ] {
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn steps_without_labels_change_nothing_and_are_no_nan() {
     let trial = Trial::new(config(Architecture::RobertaPrelayernorm));
-    let unlabelled = |_| {
+    let unlabelled = |_, _| {
         Ok(|| {
             let mut batch = batch(1, 1);
             batch.labels.clear();
@@ -420,7 +676,7 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
     };
     for architecture in Architecture::ALL {
         let mut config = TrainConfig {
-            steps: STEPS,
+            steps: Some(STEPS),
             log_every: 1,
             ..config(architecture)
         };

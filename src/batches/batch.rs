@@ -1,6 +1,7 @@
 //! One batch of masked rows, as the model takes it. All buffers are flat and
 //! row-major; predicted positions are carried to the loss, never found again.
 
+use crate::base::generator::Key;
 use crate::base::token::TokenId;
 use crate::config::Layout;
 use crate::masking::Realised;
@@ -58,6 +59,9 @@ pub struct Batch {
     /// What each label of a row weighs in the loss, one a row; empty where all weigh 1.
     /// A weighted loss is divided by the maskable tokens, any other by the labels.
     pub weights: Vec<f32>,
+    /// What each row's mask was drawn by, copy included: the same key gives the same row
+    /// again.
+    pub keys: Vec<Key>,
     /// The optimiser step that the first row belongs to.
     pub step: u64,
     /// What was realised in this batch.

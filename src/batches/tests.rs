@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod collated;
+mod fill;
 mod layouts;
 mod loaders;
 mod rows;
@@ -153,6 +154,7 @@ fn order(training: u64) -> Order {
         seed: 9,
         batch_rows: 4,
         step_rows: 4,
+        fill: None,
         training,
         window_tokens: 1000,
     }

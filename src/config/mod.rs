@@ -11,6 +11,7 @@ pub mod keys;
 pub mod loader;
 pub mod masking;
 pub mod model;
+pub mod optimizer;
 pub mod pipeline;
 pub mod preset;
 pub mod rate;
@@ -28,11 +29,12 @@ pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, St
 pub use model::{
     Architecture, InitialAttention, InitialBias, ModelConfig, ModelShape, RotaryShape, Size,
 };
+pub use optimizer::{DecayShape, OptimizerConfig, ParameterGroup, Schedule};
 pub use pipeline::PipelineConfig;
 pub use preset::Preset;
 pub use rate::Rate;
 pub use rows::{RowLayout, RowsConfig};
 pub use shard::{Overlap, ShardConfig};
 pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig, TokenizerPath};
-pub use train::{ShardRead, TrainConfig};
+pub use train::{BatchCounts, ShardRead, SpikePolicy, SpikesConfig, TrainConfig};
 pub use vocabulary::{QueryConfig, Score, VocabularyConfig};

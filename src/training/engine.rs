@@ -9,7 +9,7 @@ use super::optimizer::{self, AdamW};
 use super::parameters::Parameters;
 use crate::base::error::Result;
 use crate::batches::Batch;
-use crate::config::train::OptimizerConfig;
+use crate::config::OptimizerConfig;
 
 /// A model in training, with its gradients and the moments of AdamW.
 pub trait Engine {
@@ -29,6 +29,10 @@ pub trait Engine {
         step: u64,
         learning_rate: f64,
     ) -> Result<()>;
+
+    /// Makes the gradients zero without an update: of a step that is passed over, or given
+    /// up between its passes.
+    fn drop_gradients(&mut self) -> Result<()>;
 
     /// Loss and accuracy on `batch`, without dropout.
     fn evaluate(&self, batch: &Batch) -> Result<Tally>;
@@ -79,6 +83,10 @@ impl Engine for ByHand {
         let gradients = &self.gradients;
         self.moments
             .update(config, parameters, gradients, scale, step, learning_rate);
+        self.drop_gradients()
+    }
+
+    fn drop_gradients(&mut self) -> Result<()> {
         for (_, gradient) in self.gradients.named_mut() {
             *gradient = Matrix::empty();
         }
