@@ -6,7 +6,7 @@ use cloze::base::generator::{Key, Purpose};
 use cloze::base::token::SpecialTokens;
 use cloze::batches::{Batch, Position, Realised};
 use cloze::config::train::{OptimizerConfig, ValidationConfig};
-use cloze::config::{Architecture, ModelConfig, RotaryShape, TrainConfig};
+use cloze::config::{Architecture, Device, ModelConfig, Precision, RotaryShape, TrainConfig};
 use cloze::training::matrix::Matrix;
 use cloze::training::{Event, Model, Noise, Outcome, Run, export, import, train};
 use std::fs;
@@ -341,6 +341,81 @@ fn steps_without_labels_change_nothing_and_are_no_nan() {
         outcome.model.parameters.words[..],
         first.parameters.words[..]
     );
+}
+
+/// A run of 50 steps on `device`, a line for each.
+fn fifty_steps(architecture: Architecture, device: Device, precision: Precision) -> Trial {
+    let mut config = TrainConfig {
+        steps: 50,
+        log_every: 1,
+        checkpoint_every: 25,
+        device,
+        precision,
+        ..config(architecture)
+    };
+    config.optimizer.learning_rate = 1e-3;
+    Trial::new(config)
+}
+
+fn furthest_apart(one: &Trial, other: &Trial) -> f64 {
+    let losses = |trial: &Trial| {
+        let lines = trial.metrics().into_iter();
+        let lines = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+        let losses: Vec<f64> = lines.map(|line| line["loss"].as_f64().unwrap()).collect();
+        losses
+    };
+    let (one, other) = (losses(one), losses(other));
+    assert_eq!(one.len(), 60, "50 steps and 10 validations");
+    assert_eq!(one.len(), other.len());
+    let apart = one.iter().zip(&other).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, f64::max)
+}
+
+/// Dropout is on: on the CPU both draw the same.
+#[test]
+fn what_a_gpu_would_do_has_the_losses_of_the_passes_by_hand() {
+    for architecture in Architecture::ALL {
+        let by_hand = fifty_steps(architecture, Device::Cpu, Precision::F32);
+        let reference = fifty_steps(architecture, Device::Reference, Precision::F32);
+        let rounded = fifty_steps(architecture, Device::Reference, Precision::Bf16);
+        for trial in [&by_hand, &reference, &rounded] {
+            trial.train().unwrap();
+        }
+        let apart = furthest_apart(&by_hand, &reference);
+        assert!(apart < 1e-3, "{architecture:?}: f32 {apart}");
+        let apart = furthest_apart(&by_hand, &rounded);
+        assert!(apart > 1e-5, "{architecture:?}: bf16 rounds nothing");
+        assert!(apart < 3e-2, "{architecture:?}: bf16 {apart}");
+    }
+}
+
+#[test]
+fn a_run_moves_between_devices_at_a_checkpoint() {
+    let whole = fifty_steps(Architecture::Bert, Device::Cpu, Precision::F32);
+    whole.train().unwrap();
+    for (from, to) in [
+        (Device::Cpu, Device::Reference),
+        (Device::Reference, Device::Cpu),
+        (Device::Reference, Device::Reference),
+    ] {
+        let mut moved = fifty_steps(Architecture::Bert, from, Precision::F32);
+        moved.train_until_batch(60);
+        moved.config.device = to;
+        let mut resumed = None;
+        let watch = |event| {
+            if let Event::Resumed(step) = event {
+                resumed = Some(step);
+            }
+        };
+        let validation = [batch(2, 0), batch(2, 1)];
+        let model = moved.model();
+        let outcome = train(moved.run(), model, stream, &validation, watch).unwrap();
+        assert_eq!(resumed, Some(25));
+        let apart = furthest_apart(&whole, &moved);
+        assert!(apart < 1e-3, "{from} to {to}: {apart}");
+        let loss = outcome.model.evaluate(&batch(2, 0)).unwrap().mean();
+        assert!((loss - outcome.last.unwrap().loss).abs() < 0.2, "{loss}");
+    }
 }
 
 /// For `tests/python/test_export.py`, which loads the folder with transformers.

@@ -5,6 +5,7 @@
 //! Nothing here opens a file. `check` of a structure refuses what cannot work.
 
 pub mod count;
+pub mod device;
 pub mod exchange;
 pub mod keys;
 pub mod masking;
@@ -19,6 +20,7 @@ pub mod train;
 pub mod vocabulary;
 
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
+pub use device::{Device, Precision};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{

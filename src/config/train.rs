@@ -1,6 +1,6 @@
 //! Keys of `cloze train`.
 
-use super::{Layout, MaskingConfig, ModelConfig, ModelShape, RowsConfig};
+use super::{Device, Layout, MaskingConfig, ModelConfig, ModelShape, Precision, RowsConfig};
 use crate::base::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,15 @@ fn is_mmap(read: &ShardRead) -> bool {
     *read == ShardRead::Mmap
 }
 
+/// Runs on the CPU are described as they always were.
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::Cpu
+}
+
+fn is_single(precision: &Precision) -> bool {
+    *precision == Precision::F32
+}
+
 /// Shards to a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -106,6 +115,14 @@ pub struct TrainConfig {
     /// How shards are read; the same rows either way.
     #[serde(skip_serializing_if = "is_mmap")]
     pub read: ShardRead,
+    /// What trains: `cpu`, `cuda`, `cuda:1`, or `reference`, which does on the CPU what a
+    /// GPU would be told to do, to check it. A run may go on from its checkpoint on
+    /// another device.
+    #[serde(skip_serializing_if = "is_cpu")]
+    pub device: Device,
+    /// Numbers that matrices are multiplied in: `f32`, or `bf16` on a GPU.
+    #[serde(skip_serializing_if = "is_single")]
+    pub precision: Precision,
     /// The model.
     pub model: ModelConfig,
     /// How documents become rows.
@@ -128,6 +145,8 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             log_every: 50,
             read: ShardRead::default(),
+            device: Device::default(),
+            precision: Precision::default(),
             model: ModelConfig::default(),
             rows: RowsConfig::default(),
             masking: MaskingConfig::default(),
@@ -140,6 +159,8 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
+        self.device.check()?;
+        self.precision.check(self.device)?;
         self.model.check()?;
         self.rows.check()?;
         self.masking.check()?;

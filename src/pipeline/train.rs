@@ -6,7 +6,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
-use crate::config::{ShardRead, TrainConfig};
+use crate::config::{Device, ShardRead, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::{masks, start};
 use crate::progress::short;
@@ -44,10 +44,12 @@ pub fn train(
     for role in [Role::Mask, Role::Sep, Role::Pad] {
         require(&record.special_tokens, role)?;
     }
-    // How shards are read changes nothing: a run goes on either way.
+    // How shards are read changes nothing, and a run may move to another device: it goes
+    // on either way.
     let configuration = Configuration {
         train: &TrainConfig {
             read: ShardRead::default(),
+            device: Device::default(),
             ..config.clone()
         },
         seed: options.seed,

@@ -97,7 +97,7 @@ impl<T: Real> AdamW<T> {
 }
 
 /// Whether weight decay acts on the parameter called `name`.
-fn decays(name: &str) -> bool {
+pub(super) fn decays(name: &str) -> bool {
     !name.ends_with("bias") && !name.contains("norm")
 }
 

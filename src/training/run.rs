@@ -1,7 +1,7 @@
 //! The training loop: schedule, passes, clip, step, log, validate, checkpoint.
 
 use super::checkpoint::{Checkpoints, State};
-use super::engine::{ByHand, Engine};
+use super::engine::{Engine, engine};
 use super::metrics::{self, Line, Metrics, Trained, Validated};
 use super::model::{Model, Noise};
 use super::ops::cross_entropy::Tally;
@@ -102,7 +102,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             ..State::default()
         },
     };
-    let mut engine: Box<dyn Engine> = Box::new(ByHand::new(model, moments));
+    let mut engine = engine(config, model, moments)?;
     let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.step)?;
     let mut next_batch = open(state.position)?;
     let started = Instant::now();

@@ -164,7 +164,7 @@ impl<T: Real> Model<T> {
 }
 
 /// What the loss of `batch` is divided by (see [`Tally::over`]).
-fn over(batch: &Batch) -> u64 {
+pub(super) fn over(batch: &Batch) -> u64 {
     if batch.weights.is_empty() {
         batch.labels.len() as u64
     } else {
