@@ -6,7 +6,10 @@ use cloze::base::generator::{Key, Purpose};
 use cloze::base::token::SpecialTokens;
 use cloze::batches::{Batch, Position, Realised};
 use cloze::config::train::{OptimizerConfig, ValidationConfig};
-use cloze::config::{Architecture, Device, ModelConfig, Precision, RotaryShape, TrainConfig};
+use cloze::config::{
+    Architecture, DecoderConfig, Device, Layout, MaskingConfig, ModelConfig, Precision,
+    RotaryShape, TrainConfig,
+};
 use cloze::training::matrix::Matrix;
 use cloze::training::{Event, Model, Noise, Outcome, Run, export, import, train};
 use std::fs;
@@ -64,12 +67,60 @@ fn batch(seed: u64, number: u64) -> Batch {
     batch
 }
 
-fn stream(position: Position) -> Result<impl FnMut() -> Result<Batch>> {
-    let mut number = position.row / ROWS as u64;
-    Ok(move || {
-        number += 1;
-        Ok(batch(1, number - 1))
-    })
+/// The rows of `whole` without their masked tokens. Every second row is two documents,
+/// the second from place 6 on.
+fn removed(whole: Batch) -> Batch {
+    let mut batch = Batch {
+        layout: Layout::Removed,
+        row_length: whole.length,
+        input: Vec::new(),
+        lengths: Vec::new(),
+        cu_seqlens: Vec::new(),
+        ..whole.clone()
+    };
+    for (row, &length) in whole.lengths.iter().enumerate() {
+        let from = batch.places.len();
+        let ids = &whole.input[row * LENGTH..][..length as usize];
+        for (place, &id) in (0..).zip(ids).filter(|(_, id)| **id != MASK) {
+            batch.input.push(id);
+            batch.places.push(place);
+        }
+        batch.lengths.push((batch.places.len() - from) as u32);
+        let ends = [6, length];
+        batch.push_runs(&ends[usize::from(row % 2 == 0)..], from);
+    }
+    batch.length = batch.lengths.iter().copied().max().unwrap() as usize;
+    for values in [&mut batch.input, &mut batch.places] {
+        let mut rest = std::mem::take(values).into_iter();
+        for (row, &length) in (1..).zip(&batch.lengths) {
+            values.extend(rest.by_ref().take(length as usize));
+            values.resize(row * batch.length, 0);
+        }
+    }
+    batch
+}
+
+/// What PyTorch needs of a batch.
+fn as_json(batch: &Batch) -> serde_json::Value {
+    let mut json = serde_json::json!({
+        "length": batch.length,
+        "input": batch.input,
+        "lengths": batch.lengths,
+        "predicted": batch.predicted,
+        "labels": batch.labels,
+    });
+    if batch.layout == Layout::Removed {
+        let more = serde_json::json!({
+            "row_length": batch.row_length,
+            "row_lengths": batch.row_lengths,
+            "places": batch.places,
+            "cu_seqlens": batch.cu_seqlens,
+            "run_starts": batch.run_starts,
+        });
+        let fields = json.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+    }
+    json
 }
 
 fn config(architecture: Architecture) -> TrainConfig {
@@ -110,6 +161,32 @@ fn config(architecture: Architecture) -> TrainConfig {
     }
 }
 
+/// For rows that lost their masked tokens; the decoder is narrower than the encoder, or of
+/// BERT and ModernBERT as wide.
+fn config_removed(architecture: Architecture) -> TrainConfig {
+    let mut config = config(architecture);
+    config.masking = MaskingConfig::default().with_layout(Layout::Removed);
+    let narrow = !matches!(architecture, Architecture::Bert | Architecture::Modernbert);
+    config.model.decoder = Some(DecoderConfig {
+        layers: Some(2),
+        hidden: narrow.then_some(24),
+        heads: Some(2),
+        feed_forward: None,
+    });
+    config
+}
+
+/// Every architecture, in place and for rows that lost their masked tokens, by name.
+fn all_kinds() -> Vec<(String, TrainConfig)> {
+    let mut kinds = Vec::new();
+    for architecture in Architecture::ALL {
+        let name = architecture.name();
+        kinds.push((name.to_owned(), config(architecture)));
+        kinds.push((format!("{name}-removed"), config_removed(architecture)));
+    }
+    kinds
+}
+
 struct Trial {
     config: TrainConfig,
     folder: tempfile::TempDir,
@@ -142,20 +219,35 @@ impl Trial {
         Model::initial(&self.config.model, VOCABULARY as usize, 7)
     }
 
+    /// Batch `number` of those of `seed`, in the layout of the trial.
+    fn batch(&self, seed: u64, number: u64) -> Batch {
+        match self.config.masking.layout {
+            Layout::Removed => removed(batch(seed, number)),
+            _ => batch(seed, number),
+        }
+    }
+
+    fn stream(&self, position: Position) -> Result<impl FnMut() -> Result<Batch>> {
+        let mut number = position.row / ROWS as u64;
+        Ok(move || {
+            number += 1;
+            Ok(self.batch(1, number - 1))
+        })
+    }
+
+    fn validation(&self) -> [Batch; 2] {
+        [0, 1].map(|number| self.batch(2, number))
+    }
+
     fn train(&self) -> Result<Outcome> {
-        train(
-            self.run(),
-            self.model(),
-            stream,
-            &[batch(2, 0), batch(2, 1)],
-            |_| (),
-        )
+        let open = |position| self.stream(position);
+        train(self.run(), self.model(), open, &self.validation(), |_| ())
     }
 
     /// Trains until the stream breaks at batch `number`, as after a kill.
     fn train_until_batch(&self, number: u64) {
         let broken = |position: Position| {
-            let mut next = stream(position)?;
+            let mut next = self.stream(position)?;
             let mut at = position.row / ROWS as u64;
             Ok(move || {
                 at += 1;
@@ -165,7 +257,7 @@ impl Trial {
                 next()
             })
         };
-        let validation = [batch(2, 0), batch(2, 1)];
+        let validation = self.validation();
         assert!(train(self.run(), self.model(), broken, &validation, |_| ()).is_err());
     }
 
@@ -200,16 +292,16 @@ impl Trial {
 
 #[test]
 fn the_loss_falls_where_there_is_something_to_learn() {
-    for architecture in Architecture::ALL {
+    for (name, config) in all_kinds() {
         let trial = Trial::new(TrainConfig {
             steps: 200,
-            ..config(architecture)
+            ..config
         });
         let outcome = trial.train().unwrap();
         let last = outcome.last.unwrap();
         let chance = f64::from(VOCABULARY - 4).ln();
-        assert!(last.loss < 0.3 * chance, "{architecture:?}: {last:?}");
-        assert!(last.accuracy > 0.8, "{architecture:?}: {last:?}");
+        assert!(last.loss < 0.3 * chance, "{name}: {last:?}");
+        assert!(last.accuracy > 0.8, "{name}: {last:?}");
         assert_eq!(last.step, 200);
         assert!(outcome.best.unwrap().loss <= last.loss);
     }
@@ -217,7 +309,16 @@ fn the_loss_falls_where_there_is_something_to_learn() {
 
 #[test]
 fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
-    let whole = Trial::new(config(Architecture::RobertaPrelayernorm));
+    resumed_is_undisturbed(&config(Architecture::RobertaPrelayernorm));
+}
+
+#[test]
+fn a_run_with_a_decoder_stopped_or_killed_is_the_undisturbed_run_bit_for_bit() {
+    resumed_is_undisturbed(&config_removed(Architecture::RobertaPrelayernorm));
+}
+
+fn resumed_is_undisturbed(config: &TrainConfig) {
+    let whole = Trial::new(config.clone());
     whole.train().unwrap();
     let kinds: Vec<bool> = whole
         .metrics()
@@ -228,7 +329,7 @@ fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
     assert_eq!(kinds.iter().filter(|&&train| train).count(), 6);
     assert_eq!(kinds.len(), 10);
 
-    let mut disturbed = Trial::new(config(Architecture::RobertaPrelayernorm));
+    let mut disturbed = Trial::new(config.clone());
     // Killed before any checkpoint, between checkpoints, between the passes of a step.
     for batch in [5, 13, 22, 31] {
         disturbed.train_until_batch(batch);
@@ -301,7 +402,7 @@ fn a_checkpoint_of_another_run_is_refused() {
         fingerprint: "other shards",
         ..trial.run()
     };
-    let error = train(other, trial.model(), stream, &[], |_| ()).unwrap_err();
+    let error = train(other, trial.model(), |at| trial.stream(at), &[], |_| ()).unwrap_err();
     assert!(matches!(error, Error::Mismatch(_)), "{error}");
     assert!(error.to_string().contains("other shards"), "{error}");
 }
@@ -430,25 +531,23 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         reserved: vec![0, 1, 2, 3],
         sentinels: Vec::new(),
     };
-    for (name, architecture, pad) in [
-        (
-            "roberta-prelayernorm",
-            Architecture::RobertaPrelayernorm,
-            Some(0),
-        ),
-        ("without-padding", Architecture::RobertaPrelayernorm, None),
-        ("bert", Architecture::Bert, Some(0)),
-        ("roberta", Architecture::Roberta, Some(0)),
-        ("modernbert", Architecture::Modernbert, Some(0)),
-    ] {
-        let trial = Trial::new(config(architecture));
+    let mut kinds: Vec<(String, TrainConfig, Option<u32>)> = Vec::new();
+    for (name, config) in all_kinds() {
+        if config.model.architecture == Architecture::RobertaPrelayernorm {
+            let without = name.replace("roberta-prelayernorm", "without-padding");
+            kinds.push((without, config.clone(), None));
+        }
+        kinds.push((name, config, Some(0)));
+    }
+    for (name, config, pad) in kinds {
+        let trial = Trial::new(config);
         let outcome = trial.train().unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("export")
-            .join(name);
+            .join(&name);
         export(&outcome.model, &special(pad), &folder).unwrap();
-        let mut batch = batch(3, 0);
-        if pad.is_none() {
+        let mut batch = trial.batch(3, 0);
+        if pad.is_none() && batch.layout == Layout::InPlace {
             // Whole rows only.
             batch = Batch {
                 lengths: vec![LENGTH as u32; ROWS],
@@ -461,25 +560,32 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         let logits = outcome.model.logits(&batch).unwrap();
 
         // Read back, it is the same model, but for a row that pads the vocabulary.
-        let again = import(&folder, &ModelConfig::default()).unwrap();
+        let keys = ModelConfig {
+            decoder: outcome
+                .model
+                .shape
+                .decoder
+                .map(|_| DecoderConfig::default()),
+            ..ModelConfig::default()
+        };
+        let again = import(&folder, &keys, 0).unwrap();
         assert_eq!(again.shape.rotary, outcome.model.shape.rotary);
+        assert_eq!(again.shape.decoder, outcome.model.shape.decoder);
         let known = again.logits(&batch).unwrap();
         for row in 0..logits.rows() {
             assert_eq!(logits.row(row), &known.row(row)[..logits.cols()], "{name}");
         }
 
-        let expected = serde_json::json!({
+        let mut expected = as_json(&batch);
+        let fields = expected.as_object_mut().unwrap();
+        let more = serde_json::json!({
             "rows": batch.rows,
-            "length": batch.length,
-            "input": batch.input,
-            "lengths": batch.lengths,
-            "predicted": batch.predicted,
-            "labels": batch.labels,
             "loss": tally.mean(),
             "accuracy": tally.accuracy(),
             "logits": logits.to_vec(),
             "parameters": outcome.model.parameters.count(),
         });
+        fields.extend(more.as_object().unwrap().clone());
         fs::write(folder.join("expected.json"), expected.to_string()).unwrap();
     }
 }
@@ -493,11 +599,11 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
         pad: Some(0),
         ..SpecialTokens::default()
     };
-    for architecture in Architecture::ALL {
+    for (name, config) in all_kinds() {
         let mut config = TrainConfig {
             steps: STEPS,
             log_every: 1,
-            ..config(architecture)
+            ..config
         };
         config.model.dropout = Some(0.0);
         config.model.attention_dropout = Some(0.0);
@@ -505,7 +611,7 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
         let trial = Trial::new(config);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("pytorch")
-            .join(architecture.name());
+            .join(name);
         let model = trial.model();
         export(&model, &special, &folder.join("start")).unwrap();
         let mut gradients = model.parameters.map(|_| Matrix::empty());
@@ -514,7 +620,8 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
             step: 0,
             first_row: 0,
         };
-        model.backward(&batch(1, 0), noise, &mut gradients).unwrap();
+        let first = trial.batch(1, 0);
+        model.backward(&first, noise, &mut gradients).unwrap();
         let gradients = Model {
             parameters: gradients,
             ..model
@@ -522,21 +629,12 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
         export(&gradients, &special, &folder.join("gradients")).unwrap();
 
         trial.train().unwrap();
-        let batches = (0..2 * STEPS).map(|number| {
-            let batch = batch(1, number);
-            serde_json::json!({
-                "input": batch.input,
-                "lengths": batch.lengths,
-                "predicted": batch.predicted,
-                "labels": batch.labels,
-            })
-        });
+        let batches = (0..2 * STEPS).map(|number| as_json(&trial.batch(1, number)));
         let lines = trial.metrics();
         let lines = lines.iter().map(|line| serde_json::from_str(line).unwrap());
         let lines: Vec<serde_json::Value> = lines.collect();
         let run = serde_json::json!({
             "rows": ROWS,
-            "length": LENGTH,
             "config": trial.config,
             "batches": batches.collect::<Vec<_>>(),
             "lines": lines,
@@ -558,7 +656,7 @@ fn a_folder_that_is_no_model_of_ours_is_refused_by_name() {
     let text = fs::read_to_string(at("config.json")).unwrap();
     let weights = fs::read(at("model.safetensors")).unwrap();
     let refused = || {
-        let error = import(folder.path(), &ModelConfig::default());
+        let error = import(folder.path(), &ModelConfig::default(), 0);
         error.unwrap_err().to_string()
     };
     for (from, to, told) in [

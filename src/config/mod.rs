@@ -24,7 +24,8 @@ pub use device::{Device, Precision};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{
-    Architecture, InitialAttention, InitialBias, ModelConfig, ModelShape, RotaryShape, Size,
+    Architecture, DecoderConfig, InitialAttention, InitialBias, ModelConfig, ModelShape,
+    RotaryShape, Size, StackShape,
 };
 pub use pipeline::PipelineConfig;
 pub use preset::Preset;

@@ -161,18 +161,11 @@ impl TrainConfig {
     pub fn check(&self) -> Result<()> {
         self.device.check()?;
         self.precision.check(self.device)?;
-        self.model.check()?;
+        self.check_layout()?;
+        self.model().check()?;
         self.rows.check()?;
         self.masking.check()?;
         self.masking.check_rows(self.rows.length)?;
-        if self.masking.layout != Layout::InPlace {
-            return Err(Error::usage(
-                "train.masking.layout",
-                "rows that do not keep their length, for a model that is an encoder alone",
-                "in_place",
-                "set layout = \"in_place\"; rows of the other layouts are for models with a decoder",
-            ));
-        }
         for (key, value) in [
             ("train.steps", self.steps),
             ("train.batch_size", self.batch_size.into()),
@@ -194,11 +187,41 @@ impl TrainConfig {
             ));
         }
         if self.model.from.is_none() {
-            self.check_row_length(&self.model.shape())?;
+            self.check_row_length(&self.model().shape())?;
         }
         super::keys::check_share("train.optimizer.warmup", self.optimizer.warmup)?;
         super::keys::check_share("train.validation.share", self.validation.share)?;
         super::keys::check_share("train.validation.rate", self.validation.rate)
+    }
+
+    /// The model that is trained: one with a decoder for rows of the layout removed,
+    /// whether the decoder's keys are set or not.
+    pub fn model(&self) -> ModelConfig {
+        let mut model = self.model.clone();
+        if self.masking.layout == Layout::Removed {
+            model.decoder.get_or_insert_default();
+        }
+        model
+    }
+
+    /// Refuses a layout that no model of ours is for, and a decoder that nothing would
+    /// go through.
+    fn check_layout(&self) -> Result<()> {
+        match (self.masking.layout, &self.model.decoder) {
+            (Layout::InPlace, None) | (Layout::Removed, _) => Ok(()),
+            (Layout::InPlace, Some(_)) => Err(Error::usage(
+                "train.model.decoder",
+                "a decoder for rows of the layout in_place, which an encoder alone predicts",
+                "train.masking.layout = \"removed\"",
+                "leave model.decoder out, or set that layout",
+            )),
+            (Layout::Sentinel, _) => Err(Error::usage(
+                "train.masking.layout",
+                "sentinel, whose targets a model has to generate token by token",
+                "in_place or removed: there is no sentinel encoder-decoder yet",
+                "set one of these; `cloze mask` and the batches for other trainers know all three",
+            )),
+        }
     }
 
     /// Refuses rows that are longer than the positions of the model.
@@ -215,5 +238,47 @@ impl TrainConfig {
             "rows no longer than the model's positions",
             "raise model.positions or shorten the rows",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DecoderConfig;
+
+    fn with(layout: Layout, decoder: Option<DecoderConfig>) -> TrainConfig {
+        TrainConfig {
+            masking: MaskingConfig::default().with_layout(layout),
+            model: ModelConfig {
+                decoder,
+                ..ModelConfig::default()
+            },
+            ..TrainConfig::default()
+        }
+    }
+
+    #[test]
+    fn the_layout_decides_whether_a_model_has_a_decoder() {
+        let in_place = with(Layout::InPlace, None);
+        in_place.check().unwrap();
+        assert_eq!(in_place.model().shape().decoder, None);
+        for decoder in [None, Some(DecoderConfig::default())] {
+            let removed = with(Layout::Removed, decoder);
+            removed.check().unwrap();
+            let shape = removed.model().shape();
+            assert_eq!(shape.decoder.unwrap().layers, shape.layers.div_ceil(3));
+        }
+        let idle = with(Layout::InPlace, Some(DecoderConfig::default()));
+        let message = idle.check().unwrap_err().to_string();
+        assert!(message.starts_with("train.model.decoder"), "{message}");
+        let sentinel = with(Layout::Sentinel, None)
+            .check()
+            .unwrap_err()
+            .to_string();
+        assert!(sentinel.starts_with("train.masking.layout"), "{sentinel}");
+        assert!(
+            sentinel.contains("no sentinel encoder-decoder yet"),
+            "{sentinel}"
+        );
     }
 }

@@ -71,7 +71,8 @@ pub fn train(
     let split = corpus.split(&config.validation)?;
     let entropy = unigram(&corpus, split)?;
     let pass_rows = (config.batch_size / config.accumulation) as usize;
-    let held_out = validation(&corpus, split, &config.validation, pass_rows)?;
+    let layout = config.masking.layout;
+    let held_out = validation(&corpus, split, &config.validation, layout, pass_rows)?;
     options.progress.note(
         "train",
         &format!(
@@ -130,7 +131,7 @@ fn finish(
 ) -> Result<()> {
     let folder = frame.output.join("export");
     let special = tokenizer.special();
-    export(&outcome.model, special, &folder)?;
+    let mut files = export(&outcome.model, special, &folder)?;
     // The manifest names the tokenizer's file beside it; transformers wants it beside
     // the model.
     let json = tokenizer.to_json().as_bytes();
@@ -149,18 +150,14 @@ fn finish(
     let text = serde_json::to_vec_pretty(&tokenizer_config)
         .map_err(|e| Error::library("tokenizer_config.json", e))?;
     atomic::write(folder.join("tokenizer_config.json"), &text)?;
-    for name in [
-        "export/config.json",
-        "export/model.safetensors",
-        "export/tokenizer.json",
-        "export/tokenizer_config.json",
-    ] {
-        let path = frame.output.join(name);
+    files.extend(["tokenizer.json", "tokenizer_config.json"]);
+    for name in files {
+        let path = folder.join(name);
         let bytes = std::fs::metadata(&path)
             .map_err(|e| Error::io("read", &path, e))?
             .len();
         frame.file(FileRecord {
-            name: name.into(),
+            name: format!("export/{name}"),
             bytes,
             hash: hash_file(&path)?,
             rows: 0,

@@ -4,7 +4,7 @@
 
 use super::ops::cross_entropy::Tally;
 use crate::base::error::{Error, Result};
-use crate::batches::{Batch, Realised};
+use crate::batches::Realised;
 use crate::storage::atomic;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -80,7 +80,7 @@ pub struct Trained {
     pub same: f64,
     /// Share with a label.
     pub predicted: f64,
-    /// Tokens without padding through forward, backward and update, a second.
+    /// Tokens of rows, removed ones included, without padding, through forward, backward and update, a second.
     pub tokens_per_second: f64,
     /// Seconds since the run was started or resumed.
     pub seconds: f64,
@@ -167,11 +167,6 @@ impl Metrics {
         let synced = self.file.sync_data();
         synced.map_err(|e| Error::io("sync", &self.path, e))
     }
-}
-
-/// Tokens of `batch` without padding.
-pub fn tokens(batch: &Batch) -> u64 {
-    batch.lengths.iter().map(|&n| u64::from(n)).sum()
 }
 
 #[cfg(test)]

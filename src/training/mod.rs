@@ -27,7 +27,7 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
-pub use hugging_face::{export, import, weight_files};
+pub use hugging_face::{export, files, import};
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;
 pub use parameters::Parameters;

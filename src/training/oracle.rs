@@ -1,8 +1,7 @@
 //! For tests: the model of `device/` on the CPU in 64 bits, with candle's gradients. The
 //! passes by hand are held to it.
 
-use super::device::Network;
-use super::device::inputs::Inputs;
+use super::device::{Inputs, Network};
 use super::model::{Model, Noise};
 use crate::batches::Batch;
 use candle_core::{DType, Device, Result};
@@ -15,7 +14,7 @@ pub fn loss_and_gradients(
     noise: Noise,
 ) -> Result<(f64, HashMap<String, Vec<f64>>)> {
     let network = Network::new(model, Device::Cpu, DType::F64)?;
-    let inputs = Inputs::new(batch, &model.shape, model.vocabulary()).unwrap();
+    let inputs = Inputs::new(batch, model).unwrap();
     let (losses, found) = network.backward(&inputs, noise)?;
     let mut gradients = HashMap::new();
     for ((name, matrix), gradient) in model.parameters.named().into_iter().zip(found) {

@@ -123,7 +123,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             tally.add(&engine.backward(&batch, noise)?);
             realised.add(&batch.realised);
             noise.first_row += batch.rows as u64;
-            state.tokens += metrics::tokens(&batch);
+            state.tokens += batch.tokens();
             state.position = batch.after;
         }
         refuse_infinite(&tally, state.step + 1)?;

@@ -3,25 +3,44 @@
 
 use crate::base::error::Result;
 use crate::batches::Batch;
-use crate::config::ModelShape;
-use crate::training::tokens::Tokens;
+use crate::config::Layout;
+use crate::training::model::Model;
+use crate::training::real::Real;
 use candle_core::{DType, Device, Tensor};
 
 /// Added to the scores of keys that a query does not see; e to its power is 0.
 const HIDDEN: f64 = 1e30;
 
-/// Attention run and place in it of a token; none of padding.
-pub type Place = Option<(u32, u32)>;
+/// Where a token stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    /// Its attention run.
+    pub run: u32,
+    /// Its number among the tokens of the run that are there.
+    pub number: u32,
+    /// Its place in the run, and in the row, with all tokens of them.
+    pub place: u32,
+    pub place_in_row: u32,
+}
+
+/// Rows of tokens that layers go through.
+pub struct Standing {
+    pub rows: usize,
+    pub length: usize,
+    /// Each of `rows · length` tokens; none where there is padding.
+    pub tokens: Vec<Option<Token>>,
+}
 
 /// What a pass needs of a batch.
 pub struct Inputs {
-    pub rows: usize,
-    pub length: usize,
     /// Ids after corruption, `rows · length`.
     pub ids: Vec<u32>,
     /// Where each of them stands.
-    pub runs: Vec<Place>,
-    /// Where there is a label, among the `rows · length` tokens; ascending.
+    pub encoder: Standing,
+    /// The rows as they were, where tokens were removed from them.
+    pub decoder: Option<Standing>,
+    /// Where there is a label, among the tokens of the decoder or else of the encoder;
+    /// ascending.
     pub predicted: Vec<u32>,
     pub labels: Vec<u32>,
     /// What each label weighs; none where all weigh 1.
@@ -29,25 +48,99 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Refuses a batch that a model of this shape and vocabulary has no room for.
-    pub fn new(batch: &Batch, shape: &ModelShape, vocabulary: usize) -> Result<Self> {
-        let tokens = Tokens::new(batch, vocabulary, shape.positions as usize, 0)?;
+    /// Refuses a batch that `model` has no room for.
+    pub fn new<T: Real>(batch: &Batch, model: &Model<T>) -> Result<Self> {
+        let tokens = model.tokens(batch, 0)?;
+        let removed = batch.layout == Layout::Removed;
         Ok(Self {
-            rows: batch.rows,
-            length: batch.length,
             ids: batch.input.clone(),
-            runs: runs(batch),
+            encoder: Standing::of_input(batch),
+            decoder: removed.then(|| Standing::of_rows(batch)),
             predicted: batch.predicted.clone(),
             labels: batch.labels.clone(),
             weights: tokens.weights,
         })
     }
 
+    /// For each token of the encoder, which token of the decoder it is; none of padding.
+    pub fn kept(&self, decoder: &Standing) -> Vec<Option<u32>> {
+        let tokens = self.encoder.tokens.iter().enumerate();
+        let places = tokens.map(|(token, here)| {
+            let row = token / self.encoder.length * decoder.length;
+            here.map(|here| row as u32 + here.place_in_row)
+        });
+        places.collect()
+    }
+}
+
+impl Standing {
+    /// The rows of `batch.input`.
+    fn of_input(batch: &Batch) -> Self {
+        let mut tokens = Vec::with_capacity(batch.input.len());
+        let (mut token, mut run) = (0, 0);
+        let removed = batch.layout == Layout::Removed;
+        for (row, &length) in batch.lengths.iter().enumerate() {
+            for column in 0..batch.length as u32 {
+                tokens.push((column < length).then(|| {
+                    while token == batch.cu_seqlens[run + 1] {
+                        run += 1;
+                    }
+                    token += 1;
+                    let number = token - 1 - batch.cu_seqlens[run];
+                    let mut here = Token {
+                        run: run as u32,
+                        number,
+                        place: number,
+                        place_in_row: column,
+                    };
+                    if removed {
+                        here.place_in_row = batch.places[row * batch.length + column as usize];
+                        here.place = here.place_in_row - batch.run_starts[run];
+                    }
+                    here
+                }));
+            }
+        }
+        Self {
+            rows: batch.rows,
+            length: batch.length,
+            tokens,
+        }
+    }
+
+    /// The rows of `batch` as they were before tokens were removed from them.
+    fn of_rows(batch: &Batch) -> Self {
+        let mut tokens = Vec::with_capacity(batch.rows * batch.row_length);
+        let mut run = 0;
+        for &length in &batch.row_lengths {
+            for place in 0..batch.row_length as u32 {
+                tokens.push((place < length).then(|| {
+                    if place > 0 && batch.run_starts.get(run + 1) == Some(&place) {
+                        run += 1;
+                    }
+                    let number = place - batch.run_starts[run];
+                    Token {
+                        run: run as u32,
+                        number,
+                        place: number,
+                        place_in_row: place,
+                    }
+                }));
+            }
+            run += 1;
+        }
+        Self {
+            rows: batch.rows,
+            length: batch.row_length,
+            tokens,
+        }
+    }
+
     /// Place of each token in its run, 0 of padding.
     pub fn places(&self) -> Vec<u32> {
-        let places = self.runs.iter();
-        places
-            .map(|run| run.map_or(0, |(_, place)| place))
+        let tokens = self.tokens.iter();
+        tokens
+            .map(|here| here.map_or(0, |here| here.place))
             .collect()
     }
 
@@ -61,42 +154,28 @@ impl Inputs {
         kind: DType,
         device: &Device,
     ) -> candle_core::Result<Option<Tensor>> {
-        let whole = |row: &[Place]| {
-            row.iter()
-                .all(|run| run.is_some() && run.map(|r| r.0) == row[0].map(|r| r.0))
-        };
-        let far = reach.is_some_and(|reach| self.length > reach as usize + 1);
-        if !far && self.runs.chunks(self.length).all(whole) {
+        let run = |here: &Option<Token>| here.map_or(u32::MAX, |here| here.run);
+        let whole = |row: &[Option<Token>]| row.iter().all(|here| run(here) == run(&row[0]));
+        let far = reach.is_some_and(|reach| self.places().iter().any(|&place| place > reach));
+        if !far && self.tokens.chunks(self.length).all(whole) {
             return Ok(None);
         }
         // As numbers of 64 bits, in which all u32 are exact.
-        let of = |value: fn(&Place) -> u32| {
-            let values: Vec<f64> = self.runs.iter().map(|run| f64::from(value(run))).collect();
-            Tensor::from_vec(values, (self.rows, 1, self.length), device)
-        };
-        let runs = of(|run| run.map_or(u32::MAX, |(run, _)| run))?;
+        let tensor =
+            |values: Vec<f64>| Tensor::from_vec(values, (self.rows, 1, self.length), device);
+        let runs = tensor(
+            self.tokens
+                .iter()
+                .map(|here| f64::from(run(here)))
+                .collect(),
+        )?;
         let mut seen = runs.transpose(1, 2)?.broadcast_eq(&runs)?;
         if let Some(reach) = reach {
-            let places = of(|run| run.map_or(0, |(_, place)| place))?;
+            let places = tensor(self.places().into_iter().map(f64::from).collect())?;
             let apart = places.transpose(1, 2)?.broadcast_sub(&places)?.abs()?;
             seen = seen.mul(&apart.le(f64::from(reach))?)?;
         }
         let seen = seen.to_dtype(kind)?.affine(HIDDEN, -HIDDEN)?;
         Ok(Some(seen.unsqueeze(1)?))
     }
-}
-
-fn runs(batch: &Batch) -> Vec<Place> {
-    let mut runs = Vec::with_capacity(batch.input.len());
-    let (mut token, mut run) = (0, 0);
-    for &length in &batch.lengths {
-        for place in 0..batch.length as u32 {
-            runs.push((place < length).then(|| {
-                run += usize::from(token == batch.cu_seqlens[run + 1]);
-                token += 1;
-                (run as u32, token - 1 - batch.cu_seqlens[run])
-            }));
-        }
-    }
-    runs
 }

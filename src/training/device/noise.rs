@@ -2,7 +2,7 @@
 //! a GPU draws its own, seeded by (seed, step, row), so that a resumed run draws the
 //! same again: masks made here would have to cross the bus, length² numbers a head.
 
-use super::inputs::Inputs;
+use super::inputs::Standing;
 use crate::base::generator::{Key, Purpose};
 use crate::training::model::Noise;
 use crate::training::ops::dropout::Dropout;
@@ -11,13 +11,12 @@ use candle_core::{Device, Result, Tensor};
 /// The dropout of one pass.
 pub struct Drops<'a> {
     noise: Noise,
-    inputs: &'a Inputs,
     device: &'a Device,
 }
 
 impl<'a> Drops<'a> {
     /// Seeds the generator of `device`, where it has one that can be.
-    pub fn new(noise: Noise, inputs: &'a Inputs, device: &'a Device) -> Result<Self> {
+    pub fn new(noise: Noise, device: &'a Device) -> Result<Self> {
         if !device.is_cpu() {
             let key = Key {
                 seed: noise.seed,
@@ -27,47 +26,56 @@ impl<'a> Drops<'a> {
             };
             device.set_seed(key.generator(Purpose::Dropout).next_u64())?;
         }
-        Ok(Self {
-            noise,
-            inputs,
-            device,
-        })
+        Ok(Self { noise, device })
     }
 
     /// `x`, whose rows are those of `tokens`, dropped at `rate`.
-    pub fn hidden(&self, x: &Tensor, site: u32, rate: f64, tokens: &[u32]) -> Result<Tensor> {
+    pub fn rows(
+        &self,
+        x: &Tensor,
+        site: u32,
+        rate: f64,
+        standing: &Standing,
+        tokens: &[u32],
+    ) -> Result<Tensor> {
         let width = x.dim(1)? as u32;
         self.drop(x, site, rate, |dropout, mask| {
             for &token in tokens {
-                let row = dropout.row::<f64>(self.key(token as usize));
+                let row = dropout.row::<f64>(self.key(standing, token as usize));
                 mask.extend((0..width).map(|column| row.factor(column)));
             }
         })
     }
 
     /// Attention weights, `rows × heads × length × length`, dropped at `rate`. Keys go
-    /// by their places in their runs.
-    pub fn attention(&self, weights: &Tensor, site: u32, rate: f64) -> Result<Tensor> {
-        let heads = weights.dim(1)? as u64;
-        let (runs, length) = (&self.inputs.runs, self.inputs.length);
+    /// by their numbers in their runs.
+    pub fn attention(
+        &self,
+        weights: &Tensor,
+        site: u32,
+        rate: f64,
+        standing: &Standing,
+    ) -> Result<Tensor> {
+        let (heads, length) = (weights.dim(1)? as u64, standing.length);
         self.drop(weights, site, rate, |dropout, mask| {
-            for first in (0..runs.len()).step_by(length) {
+            for first in (0..standing.tokens.len()).step_by(length) {
                 for head in 1..=heads {
                     for query in first..first + length {
-                        let row = dropout.row::<f64>(self.key(query) ^ head << 48);
-                        let keys = runs[first..first + length].iter();
-                        let places = keys.map(|key| key.map_or(0, |(_, place)| place));
-                        mask.extend(places.map(|place| row.factor(place)));
+                        let row = dropout.row::<f64>(self.key(standing, query) ^ head << 48);
+                        let keys = standing.tokens[first..first + length].iter();
+                        let numbers = keys.map(|key| key.map_or(0, |key| key.number));
+                        mask.extend(numbers.map(|number| row.factor(number)));
                     }
                 }
             }
         })
     }
 
-    /// Name of a token: row of the step, then place.
-    fn key(&self, token: usize) -> u64 {
-        let (row, place) = (token / self.inputs.length, token % self.inputs.length);
-        (self.noise.first_row + row as u64) << 24 | place as u64
+    /// Name of a token: row of the step, then place in the row as it was.
+    fn key(&self, standing: &Standing, token: usize) -> u64 {
+        let row = (token / standing.length) as u64;
+        let place = standing.tokens[token].map_or(0, |here| here.place_in_row);
+        (self.noise.first_row + row) << 24 | u64::from(place)
     }
 
     fn drop(

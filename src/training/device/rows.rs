@@ -38,8 +38,13 @@ pub fn add_up(picked: &Tensor, indices: &[u32], size: usize) -> Result<Tensor> {
     pick(&rows, &places)
 }
 
+/// The sum of all rows. By a product: candle's sum over rows reads memory across.
+pub fn total(rows: &Tensor) -> Result<Tensor> {
+    Tensor::ones((1, rows.dim(0)?), rows.dtype(), rows.device())?.matmul(rows)
+}
+
 /// A row of zeros behind the others.
-fn with_zero(rows: &Tensor) -> Result<Tensor> {
+pub fn with_zero(rows: &Tensor) -> Result<Tensor> {
     let zero = Tensor::zeros((1, rows.dim(1)?), rows.dtype(), rows.device())?;
     Tensor::cat(&[rows, &zero], 0)
 }

@@ -27,21 +27,31 @@ pub struct Heads<'a> {
     pub dropout: Option<Dropout>,
     /// The name of each token to the dropout.
     pub keys: &'a [u64],
-    /// Tokens on each side that a token sees; all of its run without.
+    /// The place of each token in its run, ascending in every run: 0, 1, 2, … where no
+    /// token is missing.
+    pub places: &'a [u32],
+    /// Places on each side that a token sees; all of its run without.
     pub reach: Option<usize>,
 }
 
 impl Heads<'_> {
-    /// Places that the queries `queries` of a run see between them.
+    /// Tokens that the tokens `queries` of a run see between them; `places` are those of
+    /// the run.
     #[inline(always)]
-    fn seen(&self, queries: Range<usize>, length: usize) -> Range<usize> {
-        match self.reach {
-            Some(reach) => {
-                let end = queries.end.saturating_add(reach).min(length);
-                queries.start.saturating_sub(reach)..end
-            }
-            None => 0..length,
-        }
+    fn seen(&self, queries: Range<usize>, places: &[u32]) -> Range<usize> {
+        let Some(reach) = self.reach else {
+            return 0..places.len();
+        };
+        // Places ascend by 1 or more: what is seen lies within `reach` tokens.
+        let from = queries.start.saturating_sub(reach);
+        let to = queries.end.saturating_add(reach).min(places.len());
+        let first = places[queries.start] as usize;
+        let last = places[queries.end - 1] as usize;
+        let near = |place: u32| place as usize + reach >= first;
+        let start = places[from..queries.start].partition_point(|&place| !near(place));
+        let near = |place: u32| place as usize <= last.saturating_add(reach);
+        let end = places[queries.end..to].partition_point(|&place| near(place));
+        from + start..queries.end + end
     }
 }
 
@@ -153,19 +163,26 @@ pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>
         .zip(split_mut(&mut context, shape.lengths, hidden))
         .zip(split_mut(&mut sums, shape.lengths, heads))
         .zip(split(shape.keys, shape.lengths, 1))
+        .zip(split(shape.places, shape.lengths, 1))
         .collect();
-    type Piece<'a, T> = (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]);
-    chunks::each(pieces, |(((qkv, context), sums), keys): Piece<T>| {
-        lanes::wide(
-            #[inline(always)]
-            || {
-                let heads_of_row = if keys.is_empty() { 0 } else { heads };
-                for head in 0..heads_of_row {
-                    forward_head(qkv, head, context, sums, keys, shape);
-                }
-            },
-        );
-    });
+    type Piece<'a, T> = (
+        (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]),
+        &'a [u32],
+    );
+    chunks::each(
+        pieces,
+        |((((qkv, context), sums), keys), places): Piece<T>| {
+            lanes::wide(
+                #[inline(always)]
+                || {
+                    let heads_of_row = if keys.is_empty() { 0 } else { heads };
+                    for head in 0..heads_of_row {
+                        forward_head(qkv, head, context, sums, (keys, places), shape);
+                    }
+                },
+            );
+        },
+    );
     (context, sums)
 }
 
@@ -175,7 +192,7 @@ fn forward_head<T: Real>(
     head: usize,
     context: &mut [T],
     sums: &mut [T],
-    keys: &[u64],
+    (keys, places): (&[u64], &[u32]),
     shape: Heads<'_>,
 ) {
     let length = keys.len();
@@ -184,11 +201,11 @@ fn forward_head<T: Real>(
     let mut weights = vec![T::zero(); QUERIES.min(length) * length];
     for first in (0..length).step_by(QUERIES) {
         let queries = first..(first + QUERIES).min(length);
-        let block = shape.seen(queries.clone(), length);
+        let block = shape.seen(queries.clone(), places);
         let span = block.len();
         view.scores(queries.clone(), block.clone(), &mut weights);
         for (query, weights) in queries.clone().zip(weights.chunks_exact_mut(span)) {
-            let seen = shape.seen(query..query + 1, length);
+            let seen = shape.seen(query..query + 1, places);
             let (from, to) = (seen.start - block.start, seen.end - block.start);
             weights[..from].fill(T::zero());
             weights[to..].fill(T::zero());
@@ -245,17 +262,20 @@ pub fn backward<T: Real>(
         .zip(split_mut(&mut gradient, shape.lengths, 3 * hidden))
         .zip(split(sums, shape.lengths, heads))
         .zip(split(shape.keys, shape.lengths, 1))
+        .zip(split(shape.places, shape.lengths, 1))
         .collect();
-    type Piece<'a, T> = ((((&'a [T], &'a [T]), &'a mut [T]), &'a [T]), &'a [u64]);
+    type Numbers<'a, T> = (((&'a [T], &'a [T]), &'a mut [T]), &'a [T]);
+    type Piece<'a, T> = ((Numbers<'a, T>, &'a [u64]), &'a [u32]);
     chunks::each(
         pieces,
-        |((((qkv, d_context), gradient), sums), keys): Piece<T>| {
+        |(((((qkv, d_context), gradient), sums), keys), places): Piece<T>| {
+            let names = (keys, places);
             lanes::wide(
                 #[inline(always)]
                 || {
                     let heads_of_row = if keys.is_empty() { 0 } else { heads };
                     for head in 0..heads_of_row {
-                        backward_head((qkv, sums), head, d_context, gradient, keys, shape);
+                        backward_head((qkv, sums), head, d_context, gradient, names, shape);
                     }
                 },
             );
@@ -271,7 +291,7 @@ fn backward_head<T: Real>(
     head: usize,
     d_context: &[T],
     gradient: &mut [T],
-    keys: &[u64],
+    (keys, places): (&[u64], &[u32]),
     shape: Heads<'_>,
 ) {
     let length = keys.len();
@@ -284,7 +304,7 @@ fn backward_head<T: Real>(
     for first in (0..length).step_by(QUERIES) {
         let queries = first..(first + QUERIES).min(length);
         let count = queries.len();
-        let block = shape.seen(queries.clone(), length);
+        let block = shape.seen(queries.clone(), places);
         let span = block.len();
         let d_out = Strided {
             values: &d_context[first * hidden + head * width..],
@@ -307,7 +327,7 @@ fn backward_head<T: Real>(
             .chunks_exact_mut(span)
             .zip(slopes.chunks_exact_mut(span));
         for (query, (weights, slopes)) in queries.zip(rows) {
-            let seen = shape.seen(query..query + 1, length);
+            let seen = shape.seen(query..query + 1, places);
             let (from, to) = (seen.start - block.start, seen.end - block.start);
             for hidden in [&mut *weights, &mut *slopes] {
                 hidden[..from].fill(T::zero());
@@ -393,7 +413,7 @@ mod tests {
     }
 
     /// As the definition has it: one query, one head, all keys of the run in reach.
-    fn plain(qkv: &Matrix<f64>, lengths: &[usize], reach: usize) -> Vec<f64> {
+    fn plain(qkv: &Matrix<f64>, lengths: &[usize], places: &[u32], reach: usize) -> Vec<f64> {
         let width = HIDDEN / HEADS;
         let mut out = vec![0.0; qkv.rows() * HIDDEN];
         let mut first = 0;
@@ -403,7 +423,8 @@ mod tests {
                     let part = |token: usize, which: usize| {
                         &qkv.row(token)[which * HIDDEN + head * width..][..width]
                     };
-                    let keys = (first..first + length).filter(|key| key.abs_diff(query) <= reach);
+                    let apart = |key: usize| places[key].abs_diff(places[query]) as usize;
+                    let keys = (first..first + length).filter(|&key| apart(key) <= reach);
                     let weights: Vec<(usize, f64)> = keys
                         .map(|key| {
                             let pairs = part(query, 0).iter().zip(part(key, 1));
@@ -424,7 +445,8 @@ mod tests {
         out
     }
 
-    /// Runs of several blocks of queries, a reach that ends inside of blocks.
+    /// Runs of several blocks of queries, a reach that ends inside of blocks; with all
+    /// tokens of the runs there, and with some missing.
     #[test]
     fn whole_and_local_attention_are_those_of_the_definition_with_their_gradients() {
         let lengths = [150, 3, 64, 1];
@@ -432,16 +454,26 @@ mod tests {
         let keys: Vec<u64> = (0..tokens as u64).collect();
         let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
         let d_out = numbers(tokens, HIDDEN, 0.1);
-        for reach in [None, Some(0), Some(5), Some(70), Some(1000)] {
+        let runs = || lengths.iter().flat_map(|&length| 0..length as u32);
+        let whole: Vec<u32> = runs().collect();
+        let gaps: Vec<u32> = runs().map(|at| at * 3 / 2 + at / 40 * 30).collect();
+        let reaches = [None, Some(0), Some(5), Some(70), Some(1000)];
+        let of_gaps = reaches.map(|reach| (reach, &gaps));
+        for (reach, places) in reaches
+            .map(|reach| (reach, &whole))
+            .into_iter()
+            .chain(of_gaps)
+        {
             let shape = Heads {
                 heads: HEADS,
                 lengths: &lengths,
                 dropout: None,
                 keys: &keys,
+                places,
                 reach,
             };
             let (context, sums) = forward(&qkv, shape);
-            let expected = plain(&qkv, &lengths, reach.unwrap_or(usize::MAX));
+            let expected = plain(&qkv, &lengths, places, reach.unwrap_or(usize::MAX));
             for (a, b) in context.iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
