@@ -52,7 +52,6 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("glob", &["text/"]),
     ("memmap2", &["shard/map.rs"]),
     ("candle_core", &["training/"]),
-    ("candle_nn", &["training/"]),
     ("safetensors", &["training/"]),
     ("clap", &["cli/"]),
 ];

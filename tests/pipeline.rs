@@ -885,11 +885,12 @@ fn a_tokenizer_without_a_token_that_opens_rows_goes_from_text_to_a_model_by_best
         assert_eq!(row["mask"], 1200);
     }
 
-    let model = |name: &str, threads: &str| {
+    let model = |name: &str, threads: &str, masking: &str| {
         let output = at(folder, name);
         let arguments = [
             &["train", &shards, "-o", &output, "--steps", "8"][..],
             &["--rows.layout", "best_fit", "--rows.length", "64"],
+            &["--masking.layout", masking],
             &["--batch-size", "4", "--checkpoint-every", "3"],
             &["--model.layers", "1", "--model.hidden", "32"],
             &["--model.heads", "2", "--model.feed-forward", "64"],
@@ -898,17 +899,32 @@ fn a_tokenizer_without_a_token_that_opens_rows_goes_from_text_to_a_model_by_best
         done(&arguments.concat());
         folder.join(name)
     };
-    let one = model("one", "1");
-    assert_same(&one, &model("two", "2"), "by best fit");
-    // From what a kill after step 6 leaves.
-    let step = "checkpoints/step-000000006";
-    let resumed = folder.join("resumed");
-    fs::create_dir_all(resumed.join(step)).unwrap();
-    for (name, bytes) in bytes_of(&one.join(step)) {
-        fs::write(resumed.join(step).join(name), bytes).unwrap();
+    for masking in ["in_place", "removed"] {
+        let named = |name: &str| format!("{masking}-{name}");
+        let one = model(&named("one"), "1", masking);
+        assert_same(&one, &model(&named("two"), "2", masking), "by best fit");
+        // From what a kill after step 6 leaves.
+        let step = "checkpoints/step-000000006";
+        let resumed = folder.join(named("resumed"));
+        fs::create_dir_all(resumed.join(step)).unwrap();
+        for (name, bytes) in bytes_of(&one.join(step)) {
+            fs::write(resumed.join(step).join(name), bytes).unwrap();
+        }
+        fs::copy(one.join("metrics.jsonl"), resumed.join("metrics.jsonl")).unwrap();
+        let resumed = model(&named("resumed"), "2", masking);
+        assert_same(&one, &resumed, "gone on with by best fit");
+        let metrics = fs::read_to_string(one.join("metrics.jsonl")).unwrap();
+        assert!(metrics.contains("validation"), "{metrics}");
+        done(&["verify", &at(folder, &named("one"))]);
+        let beside = one.join("export/decoder.safetensors").exists();
+        assert_eq!(beside, masking == "removed");
     }
-    fs::copy(one.join("metrics.jsonl"), resumed.join("metrics.jsonl")).unwrap();
-    assert_same(&one, &model("resumed", "2"), "gone on with by best fit");
-    let metrics = fs::read_to_string(one.join("metrics.jsonl")).unwrap();
-    assert!(metrics.contains("validation"), "{metrics}");
+    let message = fails(
+        2,
+        &["train", &shards, "-o", "x", "--masking.layout", "sentinel"],
+    );
+    assert!(
+        message.contains("no sentinel encoder-decoder yet"),
+        "{message}"
+    );
 }

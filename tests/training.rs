@@ -8,8 +8,8 @@ use cloze::base::token::SpecialTokens;
 use cloze::batches::{Batch, Position, Realised};
 use cloze::config::train::{OptimizerConfig, ValidationConfig};
 use cloze::config::{
-    Architecture, ModelConfig, ParameterGroup, RotaryShape, Schedule, SpikePolicy, SpikesConfig,
-    TrainConfig,
+    Architecture, DecoderConfig, Device, Layout, MaskingConfig, ModelConfig, ParameterGroup,
+    Precision, RotaryShape, Schedule, SpikePolicy, SpikesConfig, TrainConfig,
 };
 use cloze::training::matrix::Matrix;
 use cloze::training::spikes::{MOST_SKIPPED, Verdict};
@@ -70,17 +70,60 @@ fn batch(seed: u64, number: u64) -> Batch {
     batch
 }
 
-fn stream(position: Position, step: u64) -> Result<impl FnMut() -> Result<Batch>> {
-    let mut number = position.row / ROWS as u64;
-    assert_eq!(number, 2 * step);
-    Ok(move || {
-        number += 1;
-        Ok(batch(1, number - 1))
-    })
+/// The rows of `whole` without their masked tokens. Every second row is two documents,
+/// the second from place 6 on.
+fn removed(whole: Batch) -> Batch {
+    let mut batch = Batch {
+        layout: Layout::Removed,
+        row_length: whole.length,
+        input: Vec::new(),
+        lengths: Vec::new(),
+        cu_seqlens: Vec::new(),
+        ..whole.clone()
+    };
+    for (row, &length) in whole.lengths.iter().enumerate() {
+        let from = batch.places.len();
+        let ids = &whole.input[row * LENGTH..][..length as usize];
+        for (place, &id) in (0..).zip(ids).filter(|(_, id)| **id != MASK) {
+            batch.input.push(id);
+            batch.places.push(place);
+        }
+        batch.lengths.push((batch.places.len() - from) as u32);
+        let ends = [6, length];
+        batch.push_runs(&ends[usize::from(row % 2 == 0)..], from);
+    }
+    batch.length = batch.lengths.iter().copied().max().unwrap() as usize;
+    for values in [&mut batch.input, &mut batch.places] {
+        let mut rest = std::mem::take(values).into_iter();
+        for (row, &length) in (1..).zip(&batch.lengths) {
+            values.extend(rest.by_ref().take(length as usize));
+            values.resize(row * batch.length, 0);
+        }
+    }
+    batch
 }
 
-fn validation() -> [Batch; 2] {
-    [batch(2, 0), batch(2, 1)]
+/// What PyTorch needs of a batch.
+fn as_json(batch: &Batch) -> serde_json::Value {
+    let mut json = serde_json::json!({
+        "length": batch.length,
+        "input": batch.input,
+        "lengths": batch.lengths,
+        "predicted": batch.predicted,
+        "labels": batch.labels,
+    });
+    if batch.layout == Layout::Removed {
+        let more = serde_json::json!({
+            "row_length": batch.row_length,
+            "row_lengths": batch.row_lengths,
+            "places": batch.places,
+            "cu_seqlens": batch.cu_seqlens,
+            "run_starts": batch.run_starts,
+        });
+        let fields = json.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+    }
+    json
 }
 
 fn config(architecture: Architecture) -> TrainConfig {
@@ -121,6 +164,32 @@ fn config(architecture: Architecture) -> TrainConfig {
     }
 }
 
+/// For rows that lost their masked tokens; the decoder is narrower than the encoder, or of
+/// BERT and ModernBERT as wide.
+fn config_removed(architecture: Architecture) -> TrainConfig {
+    let mut config = config(architecture);
+    config.masking = MaskingConfig::default().with_layout(Layout::Removed);
+    let narrow = !matches!(architecture, Architecture::Bert | Architecture::Modernbert);
+    config.model.decoder = Some(DecoderConfig {
+        layers: Some(2),
+        hidden: narrow.then_some(24),
+        heads: Some(2),
+        feed_forward: None,
+    });
+    config
+}
+
+/// Every architecture, in place and for rows that lost their masked tokens, by name.
+fn all_kinds() -> Vec<(String, TrainConfig)> {
+    let mut kinds = Vec::new();
+    for architecture in Architecture::ALL {
+        let name = architecture.name();
+        kinds.push((name.to_owned(), config(architecture)));
+        kinds.push((format!("{name}-removed"), config_removed(architecture)));
+    }
+    kinds
+}
+
 struct Trial {
     config: TrainConfig,
     folder: tempfile::TempDir,
@@ -153,14 +222,36 @@ impl Trial {
         Model::initial(&self.config.model, VOCABULARY as usize, 7)
     }
 
+    /// Batch `number` of those of `seed`, in the layout of the trial.
+    fn batch(&self, seed: u64, number: u64) -> Batch {
+        match self.config.masking.layout {
+            Layout::Removed => removed(batch(seed, number)),
+            _ => batch(seed, number),
+        }
+    }
+
+    fn stream(&self, position: Position, step: u64) -> Result<impl FnMut() -> Result<Batch>> {
+        let mut number = position.row / ROWS as u64;
+        assert_eq!(number, 2 * step);
+        Ok(move || {
+            number += 1;
+            Ok(self.batch(1, number - 1))
+        })
+    }
+
+    fn validation(&self) -> [Batch; 2] {
+        [0, 1].map(|number| self.batch(2, number))
+    }
+
     fn train(&self) -> Result<Outcome> {
-        train(self.run(), self.model(), stream, &validation(), |_| ())
+        let open = |position, step| self.stream(position, step);
+        train(self.run(), self.model(), open, &self.validation(), |_| ())
     }
 
     /// Trains until the stream breaks at batch `number`, as after a kill.
     fn train_until_batch(&self, number: u64) {
         let broken = |position: Position, step| {
-            let mut next = stream(position, step)?;
+            let mut next = self.stream(position, step)?;
             let mut at = position.row / ROWS as u64;
             Ok(move || {
                 at += 1;
@@ -170,7 +261,8 @@ impl Trial {
                 next()
             })
         };
-        assert!(train(self.run(), self.model(), broken, &validation(), |_| ()).is_err());
+        let validation = self.validation();
+        assert!(train(self.run(), self.model(), broken, &validation, |_| ()).is_err());
     }
 
     /// Lines of metrics without what time there was.
@@ -205,16 +297,16 @@ impl Trial {
 
 #[test]
 fn the_loss_falls_where_there_is_something_to_learn() {
-    for architecture in Architecture::ALL {
+    for (name, config) in all_kinds() {
         let trial = Trial::new(TrainConfig {
             steps: Some(200),
-            ..config(architecture)
+            ..config
         });
         let outcome = trial.train().unwrap();
         let last = outcome.last.unwrap();
         let chance = f64::from(VOCABULARY - 4).ln();
-        assert!(last.loss < 0.3 * chance, "{architecture:?}: {last:?}");
-        assert!(last.accuracy > 0.8, "{architecture:?}: {last:?}");
+        assert!(last.loss < 0.3 * chance, "{name}: {last:?}");
+        assert!(last.accuracy > 0.8, "{name}: {last:?}");
         assert_eq!(last.step, 200);
         assert!(outcome.best.unwrap().loss <= last.loss);
     }
@@ -222,7 +314,16 @@ fn the_loss_falls_where_there_is_something_to_learn() {
 
 #[test]
 fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
-    let whole = Trial::new(config(Architecture::RobertaPrelayernorm));
+    resumed_is_undisturbed(&config(Architecture::RobertaPrelayernorm));
+}
+
+#[test]
+fn a_run_with_a_decoder_stopped_or_killed_is_the_undisturbed_run_bit_for_bit() {
+    resumed_is_undisturbed(&config_removed(Architecture::RobertaPrelayernorm));
+}
+
+fn resumed_is_undisturbed(config: &TrainConfig) {
+    let whole = Trial::new(config.clone());
     whole.train().unwrap();
     let kinds: Vec<bool> = whole
         .metrics()
@@ -233,7 +334,7 @@ fn a_run_stopped_or_killed_and_resumed_is_the_undisturbed_run_bit_for_bit() {
     assert_eq!(kinds.iter().filter(|&&train| train).count(), 6);
     assert_eq!(kinds.len(), 10);
 
-    let mut disturbed = Trial::new(config(Architecture::RobertaPrelayernorm));
+    let mut disturbed = Trial::new(config.clone());
     // Killed before any checkpoint, between checkpoints, between the passes of a step.
     for batch in [5, 13, 22, 31] {
         disturbed.train_until_batch(batch);
@@ -306,7 +407,14 @@ fn a_checkpoint_of_another_run_is_refused() {
         fingerprint: "other shards",
         ..trial.run()
     };
-    let error = train(other, trial.model(), stream, &[], |_| ()).unwrap_err();
+    let error = train(
+        other,
+        trial.model(),
+        |at, step| trial.stream(at, step),
+        &[],
+        |_| (),
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::Mismatch(_)), "{error}");
     assert!(error.to_string().contains("other shards"), "{error}");
 }
@@ -342,7 +450,7 @@ fn with_a_bad_batch(policy: SpikePolicy, finite: bool) -> (Trial, Vec<Spike>, Re
         ..config(Architecture::RobertaPrelayernorm)
     });
     let bad = |position: Position, step| {
-        let mut next = stream(position, step)?;
+        let mut next = trial.stream(position, step)?;
         let mut at = position.row / ROWS as u64;
         Ok(move || {
             at += 1;
@@ -499,7 +607,7 @@ fn a_stop_gives_up_the_step_in_flight_and_a_validation_and_both_are_done_by_who_
     for passes in [9, 4, 11] {
         // In the first pass of a step or between its two.
         let stopping = |position: Position, step| {
-            let mut next = stream(position, step)?;
+            let mut next = stopped.stream(position, step)?;
             let (mut left, stop) = (passes, &stopped.stop);
             Ok(move || {
                 left -= 1;
@@ -511,7 +619,7 @@ fn a_stop_gives_up_the_step_in_flight_and_a_validation_and_both_are_done_by_who_
             stopped.run(),
             stopped.model(),
             stopping,
-            &validation(),
+            &stopped.validation(),
             |_| (),
         );
         assert!(matches!(ended, Err(Error::Interrupted)));
@@ -522,7 +630,9 @@ fn a_stop_gives_up_the_step_in_flight_and_a_validation_and_both_are_done_by_who_
         }
     };
     stopped.stop.store(false, Ordering::Relaxed);
-    let ended = train(stopped.run(), stopped.model(), stream, &validation(), stop);
+    let open = |position, step| stopped.stream(position, step);
+    let held_out = stopped.validation();
+    let ended = train(stopped.run(), stopped.model(), open, &held_out, stop);
     assert!(matches!(ended, Err(Error::Interrupted)));
     let last = stopped.checkpoints().pop().unwrap();
     assert!(last.ends_with("step-000000015"), "{last:?}");
@@ -599,6 +709,74 @@ fn steps_without_labels_change_nothing_and_are_no_nan() {
     );
 }
 
+/// A run of 50 steps on `device`, a line for each.
+fn fifty_steps(config: &TrainConfig, device: Device, precision: Precision) -> Trial {
+    let mut config = TrainConfig {
+        steps: Some(50),
+        log_every: 1,
+        checkpoint_every: 25,
+        device,
+        precision,
+        ..config.clone()
+    };
+    config.optimizer.learning_rate = 1e-3;
+    Trial::new(config)
+}
+
+fn furthest_apart(one: &Trial, other: &Trial) -> f64 {
+    let losses = |trial: &Trial| {
+        let lines = trial.metrics().into_iter();
+        let lines = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+        let losses: Vec<f64> = lines.map(|line| line["loss"].as_f64().unwrap()).collect();
+        losses
+    };
+    let (one, other) = (losses(one), losses(other));
+    assert_eq!(one.len(), 60, "50 steps and 10 validations");
+    assert_eq!(one.len(), other.len());
+    let apart = one.iter().zip(&other).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, f64::max)
+}
+
+/// Dropout is on: on the CPU both draw the same.
+#[test]
+fn what_a_gpu_would_do_has_the_losses_of_the_passes_by_hand() {
+    for (kind, config) in all_kinds() {
+        let by_hand = fifty_steps(&config, Device::Cpu, Precision::F32);
+        let reference = fifty_steps(&config, Device::Reference, Precision::F32);
+        let rounded = fifty_steps(&config, Device::Reference, Precision::Bf16);
+        for trial in [&by_hand, &reference, &rounded] {
+            trial.train().unwrap();
+        }
+        let single = furthest_apart(&by_hand, &reference);
+        let half = furthest_apart(&by_hand, &rounded);
+        println!("{kind}: f32 {single:.1e}, bf16 {half:.1e}");
+        assert!(single < 1e-3, "{kind}: f32 {single}");
+        assert!(half > 1e-5, "{kind}: bf16 rounds nothing");
+        assert!(half < 3e-2, "{kind}: bf16 {half}");
+    }
+}
+
+#[test]
+fn a_run_moves_between_devices_at_a_checkpoint() {
+    let config = config(Architecture::Bert);
+    let whole = fifty_steps(&config, Device::Cpu, Precision::F32);
+    whole.train().unwrap();
+    for (from, to) in [
+        (Device::Cpu, Device::Reference),
+        (Device::Reference, Device::Cpu),
+        (Device::Reference, Device::Reference),
+    ] {
+        let mut moved = fifty_steps(&config, from, Precision::F32);
+        // Past the checkpoint of step 25: two batches a step.
+        moved.train_until_batch(60);
+        moved.config.device = to;
+        let outcome = moved.train().unwrap();
+        assert_eq!(outcome.last.unwrap().step, 50);
+        let apart = furthest_apart(&whole, &moved);
+        assert!(apart < 1e-3, "{from} to {to}: {apart}");
+    }
+}
+
 /// For `tests/python/test_export.py`, which loads the folder with transformers.
 #[test]
 fn exported_models_and_their_losses_are_left_for_transformers() {
@@ -611,25 +789,23 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         reserved: vec![0, 1, 2, 3],
         sentinels: Vec::new(),
     };
-    for (name, architecture, pad) in [
-        (
-            "roberta-prelayernorm",
-            Architecture::RobertaPrelayernorm,
-            Some(0),
-        ),
-        ("without-padding", Architecture::RobertaPrelayernorm, None),
-        ("bert", Architecture::Bert, Some(0)),
-        ("roberta", Architecture::Roberta, Some(0)),
-        ("modernbert", Architecture::Modernbert, Some(0)),
-    ] {
-        let trial = Trial::new(config(architecture));
+    let mut kinds: Vec<(String, TrainConfig, Option<u32>)> = Vec::new();
+    for (name, config) in all_kinds() {
+        if config.model.architecture == Architecture::RobertaPrelayernorm {
+            let without = name.replace("roberta-prelayernorm", "without-padding");
+            kinds.push((without, config.clone(), None));
+        }
+        kinds.push((name, config, Some(0)));
+    }
+    for (name, config, pad) in kinds {
+        let trial = Trial::new(config);
         let outcome = trial.train().unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("export")
-            .join(name);
+            .join(&name);
         export(&outcome.model, &special(pad), &folder).unwrap();
-        let mut batch = batch(3, 0);
-        if pad.is_none() {
+        let mut batch = trial.batch(3, 0);
+        if pad.is_none() && batch.layout == Layout::InPlace {
             // Whole rows only.
             batch = Batch {
                 lengths: vec![LENGTH as u32; ROWS],
@@ -642,25 +818,32 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
         let logits = outcome.model.logits(&batch).unwrap();
 
         // Read back, it is the same model, but for a row that pads the vocabulary.
-        let again = import(&folder, &ModelConfig::default()).unwrap();
+        let keys = ModelConfig {
+            decoder: outcome
+                .model
+                .shape
+                .decoder
+                .map(|_| DecoderConfig::default()),
+            ..ModelConfig::default()
+        };
+        let again = import(&folder, &keys, 0).unwrap();
         assert_eq!(again.shape.rotary, outcome.model.shape.rotary);
+        assert_eq!(again.shape.decoder, outcome.model.shape.decoder);
         let known = again.logits(&batch).unwrap();
         for row in 0..logits.rows() {
             assert_eq!(logits.row(row), &known.row(row)[..logits.cols()], "{name}");
         }
 
-        let expected = serde_json::json!({
+        let mut expected = as_json(&batch);
+        let fields = expected.as_object_mut().unwrap();
+        let more = serde_json::json!({
             "rows": batch.rows,
-            "length": batch.length,
-            "input": batch.input,
-            "lengths": batch.lengths,
-            "predicted": batch.predicted,
-            "labels": batch.labels,
             "loss": tally.mean(),
             "accuracy": tally.accuracy(),
             "logits": logits.to_vec(),
             "parameters": outcome.model.parameters.count(),
         });
+        fields.extend(more.as_object().unwrap().clone());
         fs::write(folder.join("expected.json"), expected.to_string()).unwrap();
     }
 }
@@ -674,11 +857,11 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
         pad: Some(0),
         ..SpecialTokens::default()
     };
-    for architecture in Architecture::ALL {
+    for (name, config) in all_kinds() {
         let mut config = TrainConfig {
             steps: Some(STEPS),
             log_every: 1,
-            ..config(architecture)
+            ..config
         };
         config.model.dropout = Some(0.0);
         config.model.attention_dropout = Some(0.0);
@@ -686,7 +869,7 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
         let trial = Trial::new(config);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("pytorch")
-            .join(architecture.name());
+            .join(name);
         let model = trial.model();
         export(&model, &special, &folder.join("start")).unwrap();
         let mut gradients = model.parameters.map(|_| Matrix::empty());
@@ -695,26 +878,18 @@ fn two_hundred_steps_are_left_for_pytorch_to_repeat() {
             step: 0,
             first_row: 0,
         };
-        model.backward(&batch(1, 0), noise, &mut gradients).unwrap();
+        let first = trial.batch(1, 0);
+        model.backward(&first, noise, &mut gradients).unwrap();
         let gradients = Model::new(model.shape, gradients);
         export(&gradients, &special, &folder.join("gradients")).unwrap();
 
         trial.train().unwrap();
-        let batches = (0..2 * STEPS).map(|number| {
-            let batch = batch(1, number);
-            serde_json::json!({
-                "input": batch.input,
-                "lengths": batch.lengths,
-                "predicted": batch.predicted,
-                "labels": batch.labels,
-            })
-        });
+        let batches = (0..2 * STEPS).map(|number| as_json(&trial.batch(1, number)));
         let lines = trial.metrics();
         let lines = lines.iter().map(|line| serde_json::from_str(line).unwrap());
         let lines: Vec<serde_json::Value> = lines.collect();
         let run = serde_json::json!({
             "rows": ROWS,
-            "length": LENGTH,
             "config": trial.config,
             "batches": batches.collect::<Vec<_>>(),
             "lines": lines,
@@ -736,7 +911,7 @@ fn a_folder_that_is_no_model_of_ours_is_refused_by_name() {
     let text = fs::read_to_string(at("config.json")).unwrap();
     let weights = fs::read(at("model.safetensors")).unwrap();
     let refused = || {
-        let error = import(folder.path(), &ModelConfig::default());
+        let error = import(folder.path(), &ModelConfig::default(), 0);
         error.unwrap_err().to_string()
     };
     for (from, to, told) in [

@@ -44,6 +44,8 @@ pub struct Batch {
     pub cu_seqlens: Vec<u32>,
     /// Where there are places: that of the first token of each attention run.
     pub run_starts: Vec<u32>,
+    /// Where there are places: the tokens of each row as it was, before its padding.
+    pub row_lengths: Vec<u32>,
     /// Layout sentinel: tokens in a row of `target`, padding included.
     pub target_length: usize,
     /// Layout sentinel: the ids to be generated, `rows × target_length`.
@@ -84,6 +86,7 @@ impl Batch {
             self.run_starts.push(0);
             self.run_starts
                 .extend(&ends[..ends.len().saturating_sub(1)]);
+            self.row_lengths.push(ends.last().copied().unwrap_or(0));
         }
         self.cu_seqlens.extend(ends.iter().map(|&end| {
             let kept = match in_place {
@@ -92,6 +95,15 @@ impl Batch {
             };
             start + kept
         }));
+    }
+
+    /// Tokens of the rows as they were, padding left out.
+    pub fn tokens(&self) -> u64 {
+        let lengths = match self.layout {
+            Layout::InPlace => &self.lengths,
+            Layout::Removed | Layout::Sentinel => &self.row_lengths,
+        };
+        lengths.iter().map(|&length| u64::from(length)).sum()
     }
 
     /// The tokens of each attention run.

@@ -82,6 +82,7 @@ impl BatchMasker {
             &mut keep.cu_seqlens,
             &mut keep.places,
             &mut keep.run_starts,
+            &mut keep.row_lengths,
             &mut keep.target,
             &mut keep.target_lengths,
             &mut keep.predicted,

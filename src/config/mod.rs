@@ -6,6 +6,7 @@
 
 pub mod collator;
 pub mod count;
+pub mod device;
 pub mod exchange;
 pub mod keys;
 pub mod loader;
@@ -23,11 +24,13 @@ pub mod vocabulary;
 
 pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
+pub use device::{Device, Precision};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{
-    Architecture, InitialAttention, InitialBias, ModelConfig, ModelShape, RotaryShape, Size,
+    Architecture, DecoderConfig, InitialAttention, InitialBias, ModelConfig, ModelShape,
+    RotaryShape, Size, StackShape,
 };
 pub use optimizer::{DecayShape, OptimizerConfig, ParameterGroup, Schedule};
 pub use pipeline::PipelineConfig;

@@ -1,7 +1,7 @@
 //! Keys of `cloze train`.
 
 pub use super::optimizer::OptimizerConfig;
-use super::{Layout, MaskingConfig, ModelConfig, ModelShape, RowsConfig};
+use super::{Device, Layout, MaskingConfig, ModelConfig, ModelShape, Precision, RowsConfig};
 use crate::base::error::{Error, Result};
 use crate::base::time_span::TimeSpan;
 use schemars::JsonSchema;
@@ -139,6 +139,15 @@ fn is_mmap(read: &ShardRead) -> bool {
 /// Steps of a run that names neither steps nor a budget.
 const DEFAULT_STEPS: u64 = 10_000;
 
+/// Runs on the CPU are described as they always were.
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::Cpu
+}
+
+fn is_single(precision: &Precision) -> bool {
+    *precision == Precision::F32
+}
+
 /// Shards to a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -173,6 +182,14 @@ pub struct TrainConfig {
     /// How shards are read; the same rows either way.
     #[serde(skip_serializing_if = "is_mmap")]
     pub read: ShardRead,
+    /// What trains: `cpu`, `cuda`, `cuda:1`, or `reference`, which does on the CPU what a
+    /// GPU would be told to do, to check it. A run may go on from its checkpoint on
+    /// another device.
+    #[serde(skip_serializing_if = "is_cpu")]
+    pub device: Device,
+    /// Numbers that matrices are multiplied in: `f32`, or `bf16` on a GPU.
+    #[serde(skip_serializing_if = "is_single")]
+    pub precision: Precision,
     /// The model.
     pub model: ModelConfig,
     /// How documents become rows.
@@ -201,6 +218,8 @@ impl Default for TrainConfig {
             log_every: 50,
             tensorboard: false,
             read: ShardRead::default(),
+            device: Device::default(),
+            precision: Precision::default(),
             model: ModelConfig::default(),
             rows: RowsConfig::default(),
             masking: MaskingConfig::default(),
@@ -214,18 +233,13 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
-        self.model.check()?;
+        self.device.check()?;
+        self.precision.check(self.device)?;
+        self.check_layout()?;
+        self.model().check()?;
         self.rows.check()?;
         self.masking.check()?;
         self.masking.check_rows(self.rows.length)?;
-        if self.masking.layout != Layout::InPlace {
-            return Err(Error::usage(
-                "train.masking.layout",
-                "rows that do not keep their length, for a model that is an encoder alone",
-                "in_place",
-                "set layout = \"in_place\"; rows of the other layouts are for models with a decoder",
-            ));
-        }
         for (key, value) in [
             ("train.steps", self.steps.unwrap_or(1)),
             ("train.batch_tokens", self.batch_tokens.unwrap_or(1)),
@@ -256,7 +270,7 @@ impl TrainConfig {
         self.optimizer.check()?;
         self.spikes.check()?;
         if self.model.from.is_none() {
-            self.check_row_length(&self.model.shape())?;
+            self.check_row_length(&self.model().shape())?;
         }
         super::keys::check_share("train.validation.share", self.validation.share)?;
         super::keys::check_share("train.validation.rate", self.validation.rate)
@@ -318,6 +332,36 @@ impl TrainConfig {
         }
     }
 
+    /// The model that is trained: one with a decoder for rows of the layout removed,
+    /// whether the decoder's keys are set or not.
+    pub fn model(&self) -> ModelConfig {
+        let mut model = self.model.clone();
+        if self.masking.layout == Layout::Removed {
+            model.decoder.get_or_insert_default();
+        }
+        model
+    }
+
+    /// Refuses a layout that no model of ours is for, and a decoder that nothing would
+    /// go through.
+    fn check_layout(&self) -> Result<()> {
+        match (self.masking.layout, &self.model.decoder) {
+            (Layout::InPlace, None) | (Layout::Removed, _) => Ok(()),
+            (Layout::InPlace, Some(_)) => Err(Error::usage(
+                "train.model.decoder",
+                "a decoder for rows of the layout in_place, which an encoder alone predicts",
+                "train.masking.layout = \"removed\"",
+                "leave model.decoder out, or set that layout",
+            )),
+            (Layout::Sentinel, _) => Err(Error::usage(
+                "train.masking.layout",
+                "sentinel, whose targets a model has to generate token by token",
+                "in_place or removed: there is no sentinel encoder-decoder yet",
+                "set one of these; `cloze mask` and the batches for other trainers know all three",
+            )),
+        }
+    }
+
     /// Refuses rows that are longer than the positions of the model.
     pub fn check_row_length(&self, shape: &ModelShape) -> Result<()> {
         if self.rows.length <= shape.positions {
@@ -338,6 +382,7 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DecoderConfig;
 
     fn refused(config: &TrainConfig) -> String {
         config.check().unwrap_err().to_string()
@@ -389,5 +434,41 @@ mod tests {
         assert!(refused(&config).contains("antithetic"));
         config.masking.corruption_rate = "diffusion(0.01)".parse().unwrap();
         config.check().unwrap();
+    }
+
+    fn with(layout: Layout, decoder: Option<DecoderConfig>) -> TrainConfig {
+        TrainConfig {
+            masking: MaskingConfig::default().with_layout(layout),
+            model: ModelConfig {
+                decoder,
+                ..ModelConfig::default()
+            },
+            ..TrainConfig::default()
+        }
+    }
+
+    #[test]
+    fn the_layout_decides_whether_a_model_has_a_decoder() {
+        let in_place = with(Layout::InPlace, None);
+        in_place.check().unwrap();
+        assert_eq!(in_place.model().shape().decoder, None);
+        for decoder in [None, Some(DecoderConfig::default())] {
+            let removed = with(Layout::Removed, decoder);
+            removed.check().unwrap();
+            let shape = removed.model().shape();
+            assert_eq!(shape.decoder.unwrap().layers, shape.layers.div_ceil(3));
+        }
+        let idle = with(Layout::InPlace, Some(DecoderConfig::default()));
+        let message = idle.check().unwrap_err().to_string();
+        assert!(message.starts_with("train.model.decoder"), "{message}");
+        let sentinel = with(Layout::Sentinel, None)
+            .check()
+            .unwrap_err()
+            .to_string();
+        assert!(sentinel.starts_with("train.masking.layout"), "{sentinel}");
+        assert!(
+            sentinel.contains("no sentinel encoder-decoder yet"),
+            "{sentinel}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time_span::TimeSpan;
 use crate::batches::reader::{Fill, WINDOW_TOKENS};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, unigram, validation};
-use crate::config::{BatchCounts, ShardRead, SpikesConfig, TrainConfig};
+use crate::config::{BatchCounts, Device, ShardRead, SpikesConfig, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::{masks, start};
 use crate::progress::short;
@@ -47,11 +47,12 @@ pub fn train(
     for role in [Role::Mask, Role::Sep, Role::Pad] {
         require(&record.special_tokens, role)?;
     }
-    // A run goes on with another way to read shards, which changes nothing, and with
-    // another answer to spikes, which would otherwise end it for good.
+    // A run goes on with another way to read shards, which changes nothing, on another
+    // device, and with another answer to spikes, which would otherwise end it for good.
     let fixed = TrainConfig {
         steps: config.last_step(),
         read: ShardRead::default(),
+        device: Device::default(),
         tensorboard: false,
         spikes: SpikesConfig::default(),
         ..config.clone()
@@ -94,7 +95,8 @@ pub fn train(
     let split = corpus.split(&config.validation)?;
     let entropy = unigram(&corpus, split)?;
     let pass_rows = pass_rows(config);
-    let held_out = validation(&corpus, split, &config.validation, pass_rows)?;
+    let layout = config.masking.layout;
+    let held_out = validation(&corpus, split, &config.validation, layout, pass_rows)?;
     options.progress.note(
         "train",
         &format!(
@@ -158,7 +160,7 @@ fn finish(
 ) -> Result<()> {
     let folder = frame.output.join("export");
     let special = tokenizer.special();
-    export(&outcome.model, special, &folder)?;
+    let mut files = export(&outcome.model, special, &folder)?;
     let json = tokenizer.to_json().as_bytes();
     atomic::write(folder.join("tokenizer.json"), json)?;
     let spelling = |id: Option<u32>| id.map(|id| tokenizer.spelling(id));
@@ -173,18 +175,14 @@ fn finish(
     });
     let text = format!("{tokenizer_config:#}");
     atomic::write(folder.join("tokenizer_config.json"), text.as_bytes())?;
-    for name in [
-        "export/config.json",
-        "export/model.safetensors",
-        "export/tokenizer.json",
-        "export/tokenizer_config.json",
-    ] {
-        let path = frame.output.join(name);
+    files.extend(["tokenizer.json", "tokenizer_config.json"]);
+    for name in files {
+        let path = folder.join(name);
         let bytes = std::fs::metadata(&path)
             .map_err(|e| Error::io("read", &path, e))?
             .len();
         frame.file(FileRecord {
-            name: name.into(),
+            name: format!("export/{name}"),
             bytes,
             hash: hash_file(&path)?,
             rows: 0,

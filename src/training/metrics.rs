@@ -7,7 +7,7 @@ use super::event_file::EventFile;
 use super::ops::cross_entropy::Tally;
 use super::spikes::Spike;
 use crate::base::error::{Error, Result};
-use crate::batches::{Batch, Realised};
+use crate::batches::Realised;
 use crate::storage::atomic;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -98,7 +98,7 @@ pub struct Trained {
     pub same: f64,
     /// Share with a label.
     pub predicted: f64,
-    /// Tokens without padding through forward, backward and update, a second.
+    /// Tokens of rows, removed ones included, without padding, through forward, backward and update, a second.
     pub tokens_per_second: f64,
     /// Share of that time that steps waited for their next batch.
     pub stalled: f64,
@@ -259,11 +259,6 @@ impl Metrics {
         synced.map_err(|e| Error::io("sync", &self.path, e))?;
         self.events.as_ref().map_or(Ok(()), EventFile::sync)
     }
-}
-
-/// Tokens of `batch` without padding.
-pub fn tokens(batch: &Batch) -> u64 {
-    batch.lengths.iter().map(|&n| u64::from(n)).sum()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! and the same bits for any number of threads.
 
 pub mod checkpoint;
+pub mod device;
 pub mod engine;
 pub mod event_file;
 mod exact;
@@ -32,7 +33,7 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
-pub use hugging_face::{export, import, weight_files};
+pub use hugging_face::{export, files, import};
 pub use metrics::{Trained, Validated};
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;

@@ -1,7 +1,7 @@
 //! The training loop: schedule, passes, clip, step, log, validate, checkpoint.
 
 use super::checkpoint::{Checkpoints, State};
-use super::engine::{ByHand, Engine};
+use super::engine::{Engine, engine};
 use super::metrics::{self, Checked, Line, Metrics, Trained, Validated};
 use super::model::{Model, Noise};
 use super::ops::cross_entropy::Tally;
@@ -118,7 +118,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             ..State::default()
         },
     };
-    let mut engine: Box<dyn Engine> = Box::new(ByHand::new(model, moments));
+    let mut engine = engine(config, model, moments)?;
     let events = run.output.join("tensorboard");
     let events = config.tensorboard.then_some(&*events);
     let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.done(), events)?;
@@ -283,7 +283,7 @@ fn passes(
         let batch = read()?;
         out.tally.add(&engine.backward(&batch, noise)?);
         out.realised.add(&batch.realised);
-        out.tokens += metrics::tokens(&batch);
+        out.tokens += batch.tokens();
         out.after = batch.after;
         noise.first_row += batch.rows as u64;
         out.batches.push(batch);

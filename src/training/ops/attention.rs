@@ -28,27 +28,37 @@ pub struct Heads<'a> {
     pub dropout: Option<Dropout>,
     /// The name of each token to the dropout.
     pub keys: &'a [u64],
-    /// Tokens on each side that a token sees; all of its run without.
+    /// The place of each token in its run, ascending in every run: 0, 1, 2, … where no
+    /// token is missing.
+    pub places: &'a [u32],
+    /// Places on each side that a token sees; all of its run without.
     pub reach: Option<usize>,
 }
 
 impl Heads<'_> {
-    /// Places that the queries `queries` of a run see between them.
+    /// Tokens that the tokens `queries` of a run see between them; `places` are those of
+    /// the run.
     #[inline(always)]
-    fn seen(&self, queries: Range<usize>, length: usize) -> Range<usize> {
-        match self.reach {
-            Some(reach) => {
-                let end = queries.end.saturating_add(reach).min(length);
-                queries.start.saturating_sub(reach)..end
-            }
-            None => 0..length,
-        }
+    fn seen(&self, queries: Range<usize>, places: &[u32]) -> Range<usize> {
+        let Some(reach) = self.reach else {
+            return 0..places.len();
+        };
+        // Places ascend by 1 or more: what is seen lies within `reach` tokens.
+        let from = queries.start.saturating_sub(reach);
+        let to = queries.end.saturating_add(reach).min(places.len());
+        let first = places[queries.start] as usize;
+        let last = places[queries.end - 1] as usize;
+        let near = |place: u32| place as usize + reach >= first;
+        let start = places[from..queries.start].partition_point(|&place| !near(place));
+        let near = |place: u32| place as usize <= last.saturating_add(reach);
+        let end = places[queries.end..to].partition_point(|&place| near(place));
+        from + start..queries.end + end
     }
 
     /// The same, begun at a panel's first place.
     #[inline(always)]
-    fn block(&self, queries: Range<usize>, length: usize, panel: usize) -> Range<usize> {
-        let seen = self.seen(queries, length);
+    fn block(&self, queries: Range<usize>, places: &[u32], panel: usize) -> Range<usize> {
+        let seen = self.seen(queries, places);
         seen.start / panel * panel..seen.end
     }
 }
@@ -155,17 +165,22 @@ pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>
         .zip(split_mut(&mut context, shape.lengths, hidden))
         .zip(split_mut(&mut sums, shape.lengths, heads))
         .zip(split(shape.keys, shape.lengths, 1))
+        .zip(split(shape.places, shape.lengths, 1))
         .collect();
-    type Piece<'a, T> = (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]);
+    type Piece<'a, T> = (
+        (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]),
+        &'a [u32],
+    );
     chunks::each_with(
         pieces,
         Scratch::new,
-        |scratch: &mut Scratch<T>, (((qkv, context), sums), keys): Piece<T>| {
+        |scratch: &mut Scratch<T>, ((((qkv, context), sums), keys), places): Piece<T>| {
             pulp::Arch::new().dispatch(Forward {
                 qkv,
                 context,
                 sums,
                 keys,
+                places,
                 shape,
                 scratch,
             });
@@ -180,6 +195,7 @@ struct Forward<'a, T> {
     context: &'a mut [T],
     sums: &'a mut [T],
     keys: &'a [u64],
+    places: &'a [u32],
     shape: Heads<'a>,
     scratch: &'a mut Scratch<T>,
 }
@@ -221,7 +237,7 @@ impl<T: Real> Forward<'_, T> {
         for first in (0..length).step_by(QUERIES) {
             let queries = first..(first + QUERIES).min(length);
             let count = queries.len();
-            let block = shape.block(queries.clone(), length, panel);
+            let block = shape.block(queries.clone(), self.places, panel);
             let (start, span) = (block.start, block.len());
             let scores = Target {
                 values: &mut *weights,
@@ -243,6 +259,7 @@ impl<T: Real> Forward<'_, T> {
                 queries,
                 block,
                 keys: self.keys,
+                places: self.places,
                 weights,
                 shares: &mut shares,
                 sums: self.sums,
@@ -283,6 +300,7 @@ struct Softmax<'a, T> {
     /// Places that the scores are of.
     block: Range<usize>,
     keys: &'a [u64],
+    places: &'a [u32],
     weights: &'a mut [T],
     shares: &'a mut [T],
     sums: &'a mut [T],
@@ -296,7 +314,7 @@ impl<T: Real> WithSimd for Softmax<'_, T> {
         let (shape, scale) = (self.shape, self.scale);
         let rows = self.weights.chunks_exact_mut(self.block.len());
         for ((query, weights), share) in self.queries.zip(rows).zip(self.shares) {
-            let seen = shape.seen(query..query + 1, self.keys.len());
+            let seen = shape.seen(query..query + 1, self.places);
             let weights = hide_others(weights, &self.block, &seen);
             let largest = lanes::maximum(weights);
             let sum = lanes::map_and_sum(weights, |x| ((x - largest) * scale).exp());
@@ -334,6 +352,7 @@ struct Slopes<'a, T> {
     /// Places that the scores are of.
     block: Range<usize>,
     keys: &'a [u64],
+    places: &'a [u32],
     weights: &'a mut [T],
     slopes: &'a mut [T],
     sums: &'a [T],
@@ -349,7 +368,7 @@ impl<T: Real> WithSimd for Slopes<'_, T> {
         let weights = self.weights.chunks_exact_mut(span);
         let rows = weights.zip(self.slopes.chunks_exact_mut(span));
         for (query, (weights, slopes)) in self.queries.zip(rows) {
-            let seen = shape.seen(query..query + 1, self.keys.len());
+            let seen = shape.seen(query..query + 1, self.places);
             let weights = hide_others(weights, &self.block, &seen);
             let slopes = hide_others(slopes, &self.block, &seen);
             let sum = self.sums[query * shape.heads + self.head];
@@ -390,18 +409,22 @@ pub fn backward<T: Real>(
         .zip(split_mut(&mut gradient, shape.lengths, 3 * hidden))
         .zip(split(sums, shape.lengths, heads))
         .zip(split(shape.keys, shape.lengths, 1))
+        .zip(split(shape.places, shape.lengths, 1))
         .collect();
-    type Piece<'a, T> = ((((&'a [T], &'a [T]), &'a mut [T]), &'a [T]), &'a [u64]);
+    type Numbers<'a, T> = (((&'a [T], &'a [T]), &'a mut [T]), &'a [T]);
+    type Piece<'a, T> = ((Numbers<'a, T>, &'a [u64]), &'a [u32]);
     chunks::each_with(
         pieces,
         Scratch::new,
-        |scratch: &mut Scratch<T>, ((((qkv, d_context), gradient), sums), keys): Piece<T>| {
+        |scratch: &mut Scratch<T>,
+         (((((qkv, d_context), gradient), sums), keys), places): Piece<T>| {
             pulp::Arch::new().dispatch(Backward {
                 qkv,
                 sums,
                 d_context,
                 gradient,
                 keys,
+                places,
                 shape,
                 scratch,
             });
@@ -417,6 +440,7 @@ struct Backward<'a, T> {
     d_context: &'a [T],
     gradient: &'a mut [T],
     keys: &'a [u64],
+    places: &'a [u32],
     shape: Heads<'a>,
     scratch: &'a mut Scratch<T>,
 }
@@ -468,7 +492,7 @@ impl<T: Real> Backward<'_, T> {
         for first in (0..length).step_by(QUERIES) {
             let queries = first..(first + QUERIES).min(length);
             let count = queries.len();
-            let block = shape.block(queries.clone(), length, panel);
+            let block = shape.block(queries.clone(), self.places, panel);
             let span = block.len();
             let all = view.part(0).from(first, 0);
             let d_out = Strided {
@@ -499,6 +523,7 @@ impl<T: Real> Backward<'_, T> {
                 queries,
                 block: block.clone(),
                 keys: self.keys,
+                places: self.places,
                 weights,
                 slopes,
                 sums: self.sums,
@@ -557,7 +582,7 @@ mod tests {
     }
 
     /// As the definition has it: one query, one head, all keys of the run in reach.
-    fn plain(qkv: &Matrix<f64>, lengths: &[usize], reach: usize) -> Vec<f64> {
+    fn plain(qkv: &Matrix<f64>, lengths: &[usize], places: &[u32], reach: usize) -> Vec<f64> {
         let width = HIDDEN / HEADS;
         let mut out = vec![0.0; qkv.rows() * HIDDEN];
         let mut first = 0;
@@ -567,7 +592,8 @@ mod tests {
                     let part = |token: usize, which: usize| {
                         &qkv.row(token)[which * HIDDEN + head * width..][..width]
                     };
-                    let keys = (first..first + length).filter(|key| key.abs_diff(query) <= reach);
+                    let apart = |key: usize| places[key].abs_diff(places[query]) as usize;
+                    let keys = (first..first + length).filter(|&key| apart(key) <= reach);
                     let weights: Vec<(usize, f64)> = keys
                         .map(|key| {
                             let pairs = part(query, 0).iter().zip(part(key, 1));
@@ -588,7 +614,8 @@ mod tests {
         out
     }
 
-    /// Runs of several blocks of queries, a reach that ends inside of blocks.
+    /// Runs of several blocks of queries, a reach that ends inside of blocks; with all
+    /// tokens of the runs there, and with some missing.
     #[test]
     fn whole_and_local_attention_are_those_of_the_definition_with_their_gradients() {
         let lengths = [150, 3, 64, 1];
@@ -596,16 +623,26 @@ mod tests {
         let keys: Vec<u64> = (0..tokens as u64).collect();
         let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
         let d_out = numbers(tokens, HIDDEN, 0.1);
-        for reach in [None, Some(0), Some(5), Some(70), Some(1000)] {
+        let runs = || lengths.iter().flat_map(|&length| 0..length as u32);
+        let whole: Vec<u32> = runs().collect();
+        let gaps: Vec<u32> = runs().map(|at| at * 3 / 2 + at / 40 * 30).collect();
+        let reaches = [None, Some(0), Some(5), Some(70), Some(1000)];
+        let of_gaps = reaches.map(|reach| (reach, &gaps));
+        for (reach, places) in reaches
+            .map(|reach| (reach, &whole))
+            .into_iter()
+            .chain(of_gaps)
+        {
             let shape = Heads {
                 heads: HEADS,
                 lengths: &lengths,
                 dropout: None,
                 keys: &keys,
+                places,
                 reach,
             };
             let (context, sums) = forward(&qkv, shape);
-            let expected = plain(&qkv, &lengths, reach.unwrap_or(usize::MAX));
+            let expected = plain(&qkv, &lengths, places, reach.unwrap_or(usize::MAX));
             for (a, b) in context.iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
