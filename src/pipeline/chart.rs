@@ -204,7 +204,8 @@ impl Panel<'_> {
         );
     }
 
-    /// Draws a line through `points`, broken into dashes where wanted.
+    /// Draws a line through `points`, broken into dashes where wanted; a single one as a
+    /// dot.
     pub fn line(
         &self,
         points: impl IntoIterator<Item = (f64, f64)>,
@@ -212,9 +213,16 @@ impl Panel<'_> {
         dashed: bool,
         svg: &mut String,
     ) {
+        let places: Vec<(f64, f64)> = points.into_iter().map(|point| self.place(point)).collect();
+        if let [(x, y)] = places[..] {
+            let _ = writeln!(
+                svg,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
+            );
+            return;
+        }
         svg.push_str("<polyline points=\"");
-        for point in points {
-            let (x, y) = self.place(point);
+        for (x, y) in places {
             let _ = write!(svg, "{x:.1},{y:.1} ");
         }
         let dashes = if dashed {
