@@ -572,7 +572,8 @@ fn a_budget_of_time_ends_the_run_however_often_it_is_stopped() {
                 trial.stop.store(used >= part, Ordering::Relaxed);
             }
         };
-        let ended = train(trial.run(), trial.model(), stream, &[batch(2, 0)], stop);
+        let open = |position, step| trial.stream(position, step);
+        let ended = train(trial.run(), trial.model(), open, &[batch(2, 0)], stop);
         assert!(matches!(ended, Err(Error::Interrupted)));
         std::thread::sleep(std::time::Duration::from_millis(600));
     }

@@ -15,7 +15,7 @@ const LARGE: usize = 1 << 14;
 
 impl<T> Pool<T> {
     /// An empty pool.
-    pub fn new() -> Self {
+    pub fn empty() -> Self {
         Self(Some(Arc::default()))
     }
 
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_was_dropped_is_taken_again() {
-        let pool = Pool::<f32>::new();
+        let pool = Pool::<f32>::empty();
         let first = pool.take(LARGE);
         let place = first.as_ptr();
         drop(first);

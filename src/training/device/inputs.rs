@@ -114,8 +114,9 @@ impl Standing {
     /// The rows of `batch` as they were before tokens were removed from them.
     fn of_rows(batch: &Batch) -> Self {
         let mut tokens = Vec::with_capacity(batch.rows * batch.row_length);
-        let mut run = 0;
+        let mut first_run = 0;
         for &length in &batch.row_lengths {
+            let mut run = first_run;
             for place in 0..batch.row_length as u32 {
                 tokens.push((place < length).then(|| {
                     if place > 0 && batch.run_starts.get(run + 1) == Some(&place) {
@@ -130,7 +131,7 @@ impl Standing {
                     }
                 }));
             }
-            run += 1;
+            first_run = run + 1;
         }
         Self {
             rows: batch.rows,
