@@ -4,6 +4,11 @@
 
 use rayon::prelude::*;
 
+/// Threads of the current pool.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Runs `work` on every piece.
 pub fn each<P: Send>(pieces: Vec<P>, work: impl Fn(P) + Sync + Send) {
     pieces.into_par_iter().for_each(work);

@@ -118,23 +118,28 @@ impl<T: Real> Matrix<T> {
         out
     }
 
-    /// Sum of each column, as one row. Row after row within each column, so the same
-    /// bits for any number of threads.
+    /// Sum of each column, as one row. Sums of a fixed number of rows are added up in
+    /// their order, so the same bits for any number of threads.
     pub fn column_sums(&self) -> Self {
-        const COLUMNS: usize = 256;
-        let mut sums = Self::zeros(1, self.cols);
+        const ROWS: usize = 128;
         let cols = self.cols;
-        let pieces = sums.chunks_mut(COLUMNS).enumerate().collect();
-        chunks::each(pieces, |(piece, sums): (usize, &mut [T])| {
+        let parts = self.chunks(ROWS * cols).collect();
+        let parts = chunks::collect(parts, |rows: &[T]| {
+            let mut sums = vec![T::zero(); cols];
             lanes::wide(
                 #[inline(always)]
                 || {
-                    for row in self.chunks_exact(cols) {
-                        lanes::add(sums, &row[piece * COLUMNS..][..sums.len()]);
+                    for row in rows.chunks_exact(cols) {
+                        lanes::add(&mut sums, row);
                     }
                 },
             );
+            sums
         });
+        let mut sums = Self::zeros(1, cols);
+        for part in &parts {
+            lanes::add(&mut sums, part);
+        }
         sums
     }
 
@@ -174,14 +179,36 @@ impl<T: Real> Operand<'_, T> {
 
     /// The matrix product `self · right`.
     pub fn times(self, right: Self) -> Result<Matrix<T>> {
-        let packed = right.pack(self.matrix.pool());
-        let mut out = self.matrix.sibling(self.shape().0, packed.cols);
-        self.times_packed(&packed, &mut out, false);
+        self.times_then(right, |_| std::iter::repeat(()), |_, ()| ())
+    }
+
+    /// The product, each piece of whose rows goes through `then` while the cache has it.
+    /// `beside` cuts what belongs to the pieces; it is given their number of rows.
+    pub fn times_then<E: Send, I: IntoIterator<Item = E>>(
+        self,
+        right: Self,
+        beside: impl FnOnce(usize) -> I,
+        then: impl Fn(&mut [T], E) + Sync + Send,
+    ) -> Result<Matrix<T>> {
+        let right = right.pack(self.matrix.pool());
+        let mut out = self.matrix.sibling(self.shape().0, right.cols);
+        self.multiply(&right, &mut out, false, beside, then);
         Ok(out)
     }
 
     /// The product with a packed operand, over `out` or added to it.
     pub fn times_packed(self, right: &Packed<T>, out: &mut [T], add: bool) {
+        self.multiply(right, out, add, |_| std::iter::repeat(()), |_, ()| ());
+    }
+
+    fn multiply<E: Send, I: IntoIterator<Item = E>>(
+        self,
+        right: &Packed<T>,
+        out: &mut [T],
+        add: bool,
+        beside: impl FnOnce(usize) -> I,
+        then: impl Fn(&mut [T], E) + Sync + Send,
+    ) {
         let (m, k) = self.shape();
         let n = right.cols;
         assert_eq!((k, out.len()), (right.rows, m * n), "product");
@@ -191,9 +218,9 @@ impl<T: Real> Operand<'_, T> {
         if m == 0 || n == 0 || k == 0 {
             return;
         }
-        let pieces = out.chunks_mut(product::rows_of_pieces(m) * n);
-        let pieces = pieces.map(|piece| (piece, ())).collect();
-        product::multiply(self.strided(), right.panels(), pieces, m, add, |_, ()| ());
+        let rows = product::rows_of_pieces::<T>(m, self.transposed);
+        let pieces = out.chunks_mut(rows * n).zip(beside(rows)).collect();
+        product::multiply(self.strided(), right.panels(), pieces, rows, add, then);
     }
 
     /// Lays it out as the right side of products, in memory of `pool`.

@@ -1,9 +1,9 @@
 //! Layer 6, training: model, optimiser, loop, evaluation, checkpoint, export. The
 //! only place that names candle and safetensors.
 //!
-//! candle multiplies the matrices; everything else of the step is here and written
-//! by hand with its backward pass, over plain buffers: no gradient store, no copies,
-//! and the same bits for any number of threads.
+//! The step is written by hand with its backward pass, over plain buffers: no gradient
+//! store, no copies, and the same bits for any number of threads. Tests hold it to
+//! candle's gradients.
 
 pub mod checkpoint;
 pub mod device;

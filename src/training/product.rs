@@ -6,13 +6,15 @@ use super::ops::tile::{self, Product, RightPart, Strided, Target};
 use super::real::Real;
 use crate::parallel::chunks;
 use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
 
 /// Depth that is multiplied at a time: a panel of the right operand then takes 16 KiB
 /// with AVX2 and 32 KiB with AVX-512, and stays in the first cache.
 const DEPTH: usize = 256;
 
 /// Most rows that a thread takes at a time; its part of the left operand, 96 KiB, stays
-/// in the second cache.
+/// in the second cache. Of a transposed one twice as many, that reading it be more than a
+/// few numbers here and there.
 const ROWS: usize = 96;
 
 /// A right operand, `depth × columns`, in panels.
@@ -28,13 +30,13 @@ pub struct Panels<'a, T> {
 
 /// Numbers that a right operand takes in panels.
 pub fn packed_length<T: Real>(depth: usize, columns: usize) -> usize {
-    tile::packed_length((columns, depth), panel_width::<T>())
+    tile::packed_length((columns, depth), tile_sizes::<T>().1)
 }
 
 /// Lays out `from`, `depth × columns`, in panels: those of a block of the depth after
 /// those of the block before.
 pub fn pack<T: Real>(from: Strided<'_, T>, depth: usize, columns: usize, out: &mut [T]) {
-    let width = panel_width::<T>();
+    let width = tile_sizes::<T>().1;
     let mut pieces = Vec::new();
     for (block, out) in out
         .chunks_mut(DEPTH * columns.next_multiple_of(width))
@@ -56,10 +58,13 @@ pub fn pack<T: Real>(from: Strided<'_, T>, depth: usize, columns: usize, out: &m
     chunks::each(pieces, |piece: Pack<T>| pulp::Arch::new().dispatch(piece));
 }
 
-/// Rows of the result, out of `rows`, that make one piece of work.
-pub fn rows_of_pieces(rows: usize) -> usize {
-    // At least 16 pieces, so that a late thread costs little.
-    rows.div_ceil(16).next_multiple_of(12).min(ROWS)
+/// Rows of the result, out of `rows`, that make one piece of work. Numbers do not depend
+/// on it.
+pub fn rows_of_pieces<T: Real>(rows: usize, transposed: bool) -> usize {
+    let most = if transposed { 2 * ROWS } else { ROWS };
+    let threads = chunks::threads();
+    let pieces = rows.div_ceil(most * threads).max(1) * threads;
+    rows.div_ceil(pieces).next_multiple_of(tile_sizes::<T>().0)
 }
 
 /// Multiplies `left`, `rows × depth`, by `right` into `pieces` of `rows_of_pieces` rows;
@@ -68,18 +73,17 @@ pub fn multiply<T: Real, E: Send>(
     left: Strided<'_, T>,
     right: Panels<'_, T>,
     pieces: Vec<(&mut [T], E)>,
-    rows: usize,
+    rows_of_pieces: usize,
     add: bool,
     then: impl Fn(&mut [T], E) + Sync + Send,
 ) {
-    let step = rows_of_pieces(rows);
     let pieces = pieces.into_iter().enumerate().collect();
     chunks::each_with(
         pieces,
         Vec::new,
         |packed: &mut Vec<T>, (piece, (out, extra)): (usize, (&mut [T], E))| {
             pulp::Arch::new().dispatch(Piece {
-                left: left.from(piece * step, 0),
+                left: left.from(piece * rows_of_pieces, 0),
                 right,
                 packed,
                 out: &mut *out,
@@ -90,18 +94,19 @@ pub fn multiply<T: Real, E: Send>(
     );
 }
 
-fn panel_width<T: Real>() -> usize {
-    pulp::Arch::new().dispatch(Columns(std::marker::PhantomData::<T>))
+/// Rows and columns of a tile on this machine.
+fn tile_sizes<T: Real>() -> (usize, usize) {
+    pulp::Arch::new().dispatch(Sizes(PhantomData::<T>))
 }
 
-struct Columns<T>(std::marker::PhantomData<T>);
+struct Sizes<T>(PhantomData<T>);
 
-impl<T: Real> WithSimd for Columns<T> {
-    type Output = usize;
+impl<T: Real> WithSimd for Sizes<T> {
+    type Output = (usize, usize);
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        tile::tile_columns::<S, T>()
+    fn with_simd<S: Simd>(self, _: S) -> (usize, usize) {
+        (tile::tile_rows::<S>(), tile::tile_columns::<S, T>())
     }
 }
 
@@ -118,6 +123,29 @@ impl<T: Real> WithSimd for Pack<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         tile::pack_right::<S, T>(self.from, (self.depth, self.columns), self.out);
+    }
+}
+
+/// The left operand's rows one behind the other: as they lie in a wide matrix, they would
+/// drive each other out of the cache, being powers of two apart.
+#[inline(always)]
+fn gather<'a, T: Real>(
+    left: Strided<'a, T>,
+    rows: usize,
+    width: usize,
+    out: &'a mut Vec<T>,
+) -> Strided<'a, T> {
+    if left.down == width {
+        return left;
+    }
+    out.clear();
+    for row in left.values.chunks(left.down).take(rows) {
+        out.extend_from_slice(&row[..width]);
+    }
+    Strided {
+        values: out,
+        down: width,
+        across: 1,
     }
 }
 
@@ -149,6 +177,7 @@ impl<T: Real> WithSimd for Piece<'_, T> {
             };
             let shape = (rows, block, columns);
             if left.across == 1 {
+                let left = gather(left, rows, block, self.packed);
                 simd.vectorize(Product {
                     shape,
                     a: left,

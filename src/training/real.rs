@@ -8,7 +8,7 @@ use candle_core::WithDType;
 use pulp::Simd;
 use std::ops::Neg;
 
-/// A floating-point number that candle can multiply matrices of.
+/// A floating-point number, and registers full of them.
 pub trait Real: WithDType + Neg<Output = Self> + Default {
     /// eˣ; underflows to about 1e-38 and not to 0.
     fn exp(self) -> Self;

@@ -28,8 +28,7 @@ impl<T: Real> Pass<'_, T> {
             }
             None => (hidden, None),
         };
-        let mut dense = hidden.all().times(parameters.head.weight.all().t())?;
-        let activated = gelu::forward(&mut dense, parameters.head.bias.as_ref());
+        let (dense, activated) = gelu::forward(&hidden, &parameters.head)?;
         let (out, norm) = self.norm(activated, &parameters.head_norm);
         Ok(Head {
             hidden,
@@ -79,7 +78,7 @@ impl<T: Real> Pass<'_, T> {
         }
         let norm = (&parameters.head_norm, &mut gradients.head_norm);
         let mut d = norm_backward(head.norm, norm.0, d, norm.1);
-        gelu::backward(&mut d, &head.dense);
+        gelu::backward_in_place(&mut d, &head.dense);
         let mut d = linear_backward(d, &head.hidden, &parameters.head, &mut gradients.head)?;
         if let (Some(normed), Some(norm), Some(into)) = (
             head.final_norm,

@@ -3,7 +3,7 @@
 //! tokens that are asked for only, once attention has seen all.
 
 use super::Noise;
-use super::pass::{Normed, linear_backward, norm_backward, normed};
+use super::pass::{Normed, linear_backward, norm_backward, normed, weight_backward};
 use crate::base::error::Result;
 use crate::config::{ModelShape, StackShape};
 use crate::training::matrix::Matrix;
@@ -150,6 +150,7 @@ impl<'a, T: Real> Stack<'a, T> {
             keys: self.tokens.keys,
             places: self.tokens.places,
             reach: local.map(|rotary| rotary.local_attention as usize / 2),
+            queries: self.leaving(layer),
         }
     }
 
@@ -265,10 +266,6 @@ impl<'a, T: Real> Stack<'a, T> {
         }
         self.turn(index, &mut qkv, Turn::Forward);
         let (context, sums) = attention::forward(&qkv, self.heads(index));
-        let context = match self.leaving(index) {
-            Some(leaving) => context.gather(leaving),
-            None => context,
-        };
         Ok((qkv, sums, context))
     }
 
@@ -285,11 +282,11 @@ impl<'a, T: Real> Stack<'a, T> {
 
     /// The activation's input, `rows × feed-forward` or twice that, and its output.
     fn widen(&self, layer: &Layer<T>, x: &Matrix<T>) -> Result<(Matrix<T>, Matrix<T>)> {
-        let mut up = x.all().times(layer.up.weight.all().t())?;
-        let activated = match Self::is_gated(layer) {
-            true => geglu::forward(&up),
-            false => gelu::forward(&mut up, layer.up.bias.as_ref()),
-        };
+        if !Self::is_gated(layer) {
+            return gelu::forward(x, &layer.up);
+        }
+        let up = x.all().times(layer.up.weight.all().t())?;
+        let activated = geglu::forward(&up);
         Ok((up, activated))
     }
 
@@ -303,10 +300,8 @@ impl<'a, T: Real> Stack<'a, T> {
         x: &Matrix<T>,
         keys: &[u64],
     ) -> Result<Matrix<T>> {
-        let mut out = branch.all().times(linear.weight.all().t())?;
         let dropout = self.dropout(index, site);
-        residual::forward(&mut out, linear.bias.as_ref(), dropout, keys, x);
-        Ok(out)
+        residual::forward(branch, linear, dropout, keys, x)
     }
 
     /// From the gradient of a layer's output to that of its input.
@@ -328,12 +323,11 @@ impl<'a, T: Real> Stack<'a, T> {
             false => (norm_backward(tape.feed_forward_norm, norm, dy, into), None),
         };
         let d = residual::backward(&d_skip, self.dropout(index, 3), &keys);
-        let mut d = linear_backward(d, &tape.activated, &layer.down, &mut gradients.down)?;
-        if Self::is_gated(layer) {
-            d = geglu::backward(&d, &tape.up);
-        } else {
-            gelu::backward(&mut d, &tape.up);
-        }
+        weight_backward(&d, &tape.activated, &mut gradients.down);
+        let d = match Self::is_gated(layer) {
+            true => geglu::backward(&d.all().times(layer.down.weight.all())?, &tape.up),
+            false => gelu::backward(&d, &layer.down, &tape.up)?,
+        };
         let mut d = linear_backward(d, &tape.feed_forward_in, &layer.up, &mut gradients.up)?;
         if let Some(normed) = feed_forward_norm {
             d = norm_backward(normed, norm, d, into);
@@ -353,13 +347,16 @@ impl<'a, T: Real> Stack<'a, T> {
         // Attention.
         let d = residual::backward(&d_skip, self.dropout(index, 2), &keys);
         let out = (&layer.attention_out, &mut gradients.attention_out);
-        let mut d = linear_backward(d, &tape.context, out.0, out.1)?;
+        let d = linear_backward(d, &tape.context, out.0, out.1)?;
         if let Some(leaving) = self.leaving(index) {
-            let rows = self.tokens.keys.len();
-            d = d.scatter(leaving, rows);
-            d_skip = d_skip.scatter(leaving, rows);
+            d_skip = d_skip.scatter(leaving, self.tokens.keys.len());
         }
-        let mut d = attention::backward(&tape.qkv, &tape.sums, &d, self.heads(index));
+        let mut d = attention::backward(
+            &tape.qkv,
+            (&tape.context, &tape.sums),
+            &d,
+            self.heads(index),
+        );
         self.turn(index, &mut d, Turn::Back);
         let mut d = linear_backward(d, &tape.attention_in, &layer.qkv, &mut gradients.qkv)?;
         if norms_first {

@@ -2,8 +2,8 @@
 //! hand. A row travels through `pass.rs` (embeddings), `layer.rs`, in a model for rows of
 //! the layout `removed` `decoder.rs`, and `head.rs`.
 //!
-//! The last layer's feed-forward and all after it run on the predicted tokens only;
-//! nothing else of that layer reaches the loss. Memory of a training pass: about
+//! The last layer's queries, its feed-forward and all after it run on the predicted tokens
+//! only; nothing else of that layer reaches the loss. Memory of a training pass: about
 //! (8 hidden + 2 feed-forward) numbers a token and layer, and one block of logits.
 
 mod decoder;

@@ -145,11 +145,16 @@ pub(super) fn linear_backward<T: Real>(
     linear: &Linear<T>,
     gradients: &mut Linear<T>,
 ) -> Result<Matrix<T>> {
+    weight_backward(&dy, x, gradients);
+    dy.all().times(linear.weight.all())
+}
+
+/// The gradients of the parameters of a linear layer with input `x`, given that of its
+/// output.
+pub(super) fn weight_backward<T: Real>(dy: &Matrix<T>, x: &Matrix<T>, gradients: &mut Linear<T>) {
     if let Some(bias) = &mut gradients.bias {
         bias.accumulate(dy.column_sums());
     }
-    gradients
-        .weight
-        .accumulate_product(dy.all().t(), &x.all().pack(dy.pool()));
-    dy.all().times(linear.weight.all())
+    let x = x.all().pack(dy.pool());
+    gradients.weight.accumulate_product(dy.all().t(), &x);
 }

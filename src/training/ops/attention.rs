@@ -33,32 +33,88 @@ pub struct Heads<'a> {
     pub places: &'a [u32],
     /// Places on each side that a token sees; all of its run without.
     pub reach: Option<usize>,
+    /// The tokens that look at others, ascending; all without.
+    pub queries: Option<&'a [u32]>,
 }
 
-impl Heads<'_> {
-    /// Tokens that the tokens `queries` of a run see between them; `places` are those of
+/// One attention run.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    /// Its first token.
+    first: usize,
+    /// Its tokens.
+    length: usize,
+    /// Those that look at others.
+    queries: Option<&'a [u32]>,
+    /// The place of each, ascending.
+    places: &'a [u32],
+}
+
+impl Run<'_> {
+    /// Number of queries.
+    #[inline(always)]
+    fn queries(&self) -> usize {
+        self.queries.map_or(self.length, <[u32]>::len)
+    }
+
+    /// The place of a query in the run.
+    #[inline(always)]
+    fn place(&self, query: usize) -> usize {
+        match self.queries {
+            Some(queries) => queries[query] as usize - self.first,
+            None => query,
+        }
+    }
+}
+
+impl<'a> Heads<'a> {
+    /// The attention runs.
+    fn runs(&self) -> Vec<Run<'a>> {
+        let mut rest = self.queries;
+        let mut first = 0;
+        let runs = self.lengths.iter().map(|&length| {
+            let queries = rest.map(|queries| {
+                let end = queries.partition_point(|&token| (token as usize) < first + length);
+                let (queries, later) = queries.split_at(end);
+                rest = Some(later);
+                queries
+            });
+            first += length;
+            let from = first - length;
+            Run {
+                first: from,
+                length,
+                queries,
+                places: &self.places[from..first],
+            }
+        });
+        runs.collect()
+    }
+
+    /// Tokens that the tokens `from` of a run see between them; `places` are those of
     /// the run.
     #[inline(always)]
-    fn seen(&self, queries: Range<usize>, places: &[u32]) -> Range<usize> {
+    fn seen(&self, from: Range<usize>, places: &[u32]) -> Range<usize> {
         let Some(reach) = self.reach else {
             return 0..places.len();
         };
         // Places ascend by 1 or more: what is seen lies within `reach` tokens.
-        let from = queries.start.saturating_sub(reach);
-        let to = queries.end.saturating_add(reach).min(places.len());
-        let first = places[queries.start] as usize;
-        let last = places[queries.end - 1] as usize;
+        let earliest = from.start.saturating_sub(reach);
+        let latest = from.end.saturating_add(reach).min(places.len());
+        let first = places[from.start] as usize;
+        let last = places[from.end - 1] as usize;
         let near = |place: u32| place as usize + reach >= first;
-        let start = places[from..queries.start].partition_point(|&place| !near(place));
+        let start = places[earliest..from.start].partition_point(|&place| !near(place));
         let near = |place: u32| place as usize <= last.saturating_add(reach);
-        let end = places[queries.end..to].partition_point(|&place| near(place));
-        from + start..queries.end + end
+        let end = places[from.end..latest].partition_point(|&place| near(place));
+        earliest + start..from.end + end
     }
 
-    /// The same, begun at a panel's first place.
+    /// Places that queries of `run` see between them, begun at a panel's first place.
     #[inline(always)]
-    fn block(&self, queries: Range<usize>, places: &[u32], panel: usize) -> Range<usize> {
-        let seen = self.seen(queries, places);
+    fn block(&self, queries: Range<usize>, run: Run<'_>, panel: usize) -> Range<usize> {
+        let from = run.place(queries.start)..run.place(queries.end - 1) + 1;
+        let seen = self.seen(from, run.places);
         seen.start / panel * panel..seen.end
     }
 }
@@ -88,6 +144,32 @@ impl<'a, T: Real> Head<'a, T> {
         }
     }
 
+    /// The queries `queries` of `run`, gathered where they do not follow each other.
+    #[inline(always)]
+    fn queries<'b>(
+        &self,
+        run: Run<'_>,
+        queries: Range<usize>,
+        gathered: &'b mut Vec<T>,
+    ) -> Strided<'b, T>
+    where
+        'a: 'b,
+    {
+        if run.queries.is_none() {
+            return self.part(0).from(queries.start, 0);
+        }
+        gathered.clear();
+        for query in queries {
+            let row = self.part(0).from(run.place(query), 0);
+            gathered.extend_from_slice(&row.values[..self.width]);
+        }
+        Strided {
+            values: gathered,
+            down: self.width,
+            across: 1,
+        }
+    }
+
     /// Queries (0), keys (1) or values (2), `length × width`.
     #[inline(always)]
     fn part(&self, which: usize) -> Strided<'a, T> {
@@ -108,6 +190,8 @@ struct Scratch<T> {
     block: Right<T>,
     weights: Vec<T>,
     slopes: Vec<T>,
+    /// Queries that do not follow each other.
+    gathered: Vec<T>,
 }
 
 impl<T: Real> Scratch<T> {
@@ -119,6 +203,7 @@ impl<T: Real> Scratch<T> {
             block: Right::empty(),
             weights: Vec::new(),
             slopes: Vec::new(),
+            gathered: Vec::new(),
         }
     }
 }
@@ -153,34 +238,34 @@ fn query_key(token: u64, head: usize) -> u64 {
 }
 
 /// Attention over `qkv` (`tokens × 3 hidden`: queries, keys, values). Gives the
-/// weighted values, `tokens × hidden`, and the logarithm of the sum of each query's
-/// exponentiated scores, `heads` numbers a token.
+/// weighted values, `queries × hidden`, and the logarithm of the sum of each query's
+/// exponentiated scores, `heads` numbers a query.
 pub fn forward<T: Real>(qkv: &Matrix<T>, shape: Heads<'_>) -> (Matrix<T>, Vec<T>) {
     let hidden = qkv.cols() / 3;
     let heads = shape.heads;
-    let mut context = qkv.sibling(qkv.rows(), hidden);
-    let mut sums = vec![T::zero(); qkv.rows() * heads];
+    let runs = shape.runs();
+    let asked: Vec<usize> = runs.iter().map(Run::queries).collect();
+    let rows = asked.iter().sum();
+    let mut context = qkv.sibling(rows, hidden);
+    let mut sums = vec![T::zero(); rows * heads];
     let pieces = split(qkv, shape.lengths, 3 * hidden)
         .into_iter()
-        .zip(split_mut(&mut context, shape.lengths, hidden))
-        .zip(split_mut(&mut sums, shape.lengths, heads))
+        .zip(split_mut(&mut context, &asked, hidden))
+        .zip(split_mut(&mut sums, &asked, heads))
         .zip(split(shape.keys, shape.lengths, 1))
-        .zip(split(shape.places, shape.lengths, 1))
+        .zip(runs)
         .collect();
-    type Piece<'a, T> = (
-        (((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]),
-        &'a [u32],
-    );
+    type Piece<'a, T> = ((((&'a [T], &'a mut [T]), &'a mut [T]), &'a [u64]), Run<'a>);
     chunks::each_with(
         pieces,
         Scratch::new,
-        |scratch: &mut Scratch<T>, ((((qkv, context), sums), keys), places): Piece<T>| {
+        |scratch: &mut Scratch<T>, ((((qkv, context), sums), keys), run): Piece<T>| {
             pulp::Arch::new().dispatch(Forward {
                 qkv,
                 context,
                 sums,
                 keys,
-                places,
+                run,
                 shape,
                 scratch,
             });
@@ -195,7 +280,7 @@ struct Forward<'a, T> {
     context: &'a mut [T],
     sums: &'a mut [T],
     keys: &'a [u64],
-    places: &'a [u32],
+    run: Run<'a>,
     shape: Heads<'a>,
     scratch: &'a mut Scratch<T>,
 }
@@ -205,10 +290,9 @@ impl<T: Real> WithSimd for Forward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let heads = if self.keys.is_empty() {
-            0
-        } else {
-            self.shape.heads
+        let heads = match self.run.queries() {
+            0 => 0,
+            _ => self.shape.heads,
         };
         for head in 0..heads {
             self.head(simd, head);
@@ -220,8 +304,9 @@ impl<T: Real> Forward<'_, T> {
     #[inline(always)]
     fn head<S: Simd>(&mut self, simd: S, head: usize) {
         let shape = self.shape;
-        let length = self.keys.len();
-        let hidden = self.context.len() / length;
+        let run = self.run;
+        let (length, count) = (run.length, run.queries());
+        let hidden = self.context.len() / count;
         let view = Head::new(self.qkv, hidden, shape.heads, head);
         let width = view.width;
         let panel = tile_columns::<S, T>();
@@ -229,25 +314,25 @@ impl<T: Real> Forward<'_, T> {
             keys,
             values,
             weights,
+            gathered,
             ..
         } = &mut *self.scratch;
         keys.fill::<S>(view.part(1).t(), (width, length));
         values.fill::<S>(view.part(2), (length, width));
-        weights.resize(QUERIES.min(length) * length, T::zero());
-        for first in (0..length).step_by(QUERIES) {
-            let queries = first..(first + QUERIES).min(length);
+        weights.resize(QUERIES.min(count) * length, T::zero());
+        for first in (0..count).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(count);
             let count = queries.len();
-            let block = shape.block(queries.clone(), self.places, panel);
+            let block = shape.block(queries.clone(), run, panel);
             let (start, span) = (block.start, block.len());
             let scores = Target {
                 values: &mut *weights,
                 down: span,
                 add: false,
             };
-            let all = view.part(0).from(first, 0);
             simd.vectorize(Product {
                 shape: (count, width, span),
-                a: all,
+                a: view.queries(run, queries.clone(), gathered),
                 b: keys.columns(start),
                 c: scores,
             });
@@ -259,7 +344,7 @@ impl<T: Real> Forward<'_, T> {
                 queries,
                 block,
                 keys: self.keys,
-                places: self.places,
+                run,
                 weights,
                 shares: &mut shares,
                 sums: self.sums,
@@ -300,7 +385,7 @@ struct Softmax<'a, T> {
     /// Places that the scores are of.
     block: Range<usize>,
     keys: &'a [u64],
-    places: &'a [u32],
+    run: Run<'a>,
     weights: &'a mut [T],
     shares: &'a mut [T],
     sums: &'a mut [T],
@@ -314,7 +399,8 @@ impl<T: Real> WithSimd for Softmax<'_, T> {
         let (shape, scale) = (self.shape, self.scale);
         let rows = self.weights.chunks_exact_mut(self.block.len());
         for ((query, weights), share) in self.queries.zip(rows).zip(self.shares) {
-            let seen = shape.seen(query..query + 1, self.places);
+            let place = self.run.place(query);
+            let seen = shape.seen(place..place + 1, self.run.places);
             let weights = hide_others(weights, &self.block, &seen);
             let largest = lanes::maximum(weights);
             let sum = lanes::map_and_sum(weights, |x| ((x - largest) * scale).exp());
@@ -322,7 +408,7 @@ impl<T: Real> WithSimd for Softmax<'_, T> {
             self.sums[query * shape.heads + self.head] =
                 largest * scale + T::from_f64(sum.to_f64().ln());
             if let Some(dropout) = &shape.dropout {
-                let mask = dropout.row(query_key(self.keys[query], self.head));
+                let mask = dropout.row(query_key(self.keys[place], self.head));
                 mask.apply_from(seen.start, weights);
             }
         }
@@ -352,10 +438,12 @@ struct Slopes<'a, T> {
     /// Places that the scores are of.
     block: Range<usize>,
     keys: &'a [u64],
-    places: &'a [u32],
+    run: Run<'a>,
     weights: &'a mut [T],
     slopes: &'a mut [T],
     sums: &'a [T],
+    /// Of all heads, with its gradient.
+    context: (&'a [T], &'a [T]),
 }
 
 impl<T: Real> WithSimd for Slopes<'_, T> {
@@ -365,66 +453,79 @@ impl<T: Real> WithSimd for Slopes<'_, T> {
     fn with_simd<S: Simd>(self, _: S) {
         let (shape, scale) = (self.shape, self.scale);
         let span = self.block.len();
+        let (context, d_context) = self.context;
+        let width = context.len() / (self.run.queries() * shape.heads);
         let weights = self.weights.chunks_exact_mut(span);
         let rows = weights.zip(self.slopes.chunks_exact_mut(span));
         for (query, (weights, slopes)) in self.queries.zip(rows) {
-            let seen = shape.seen(query..query + 1, self.places);
+            let place = self.run.place(query);
+            let seen = shape.seen(place..place + 1, self.run.places);
             let weights = hide_others(weights, &self.block, &seen);
             let slopes = hide_others(slopes, &self.block, &seen);
             let sum = self.sums[query * shape.heads + self.head];
-            for weight in weights.iter_mut() {
-                *weight = (*weight * scale - sum).exp();
-            }
-            let mask = shape
-                .dropout
-                .map(|dropout| dropout.row::<T>(query_key(self.keys[query], self.head)));
-            if let Some(mask) = &mask {
-                mask.apply_from(seen.start, slopes);
-            }
-            let average = lanes::dot(slopes, weights, T::zero());
-            for (slope, &weight) in slopes.iter_mut().zip(weights.iter()) {
-                *slope = (*slope - average) * weight * scale;
-            }
-            if let Some(mask) = &mask {
-                mask.apply_from(seen.start, weights);
+            // Σ weight · its gradient, which is Σ context · its gradient (Dao et al. 2022).
+            let at = (query * shape.heads + self.head) * width;
+            let average = lanes::dot(
+                &context[at..at + width],
+                &d_context[at..at + width],
+                T::zero(),
+            );
+            let pairs = weights.iter_mut().zip(slopes.iter_mut());
+            let Some(dropout) = &shape.dropout else {
+                for (weight, slope) in pairs {
+                    *weight = (*weight * scale - sum).exp();
+                    *slope = (*slope - average) * *weight * scale;
+                }
+                continue;
+            };
+            let mask = dropout.row::<T>(query_key(self.keys[place], self.head));
+            for (column, (weight, slope)) in (seen.start as u32..).zip(pairs) {
+                let factor = mask.factor(column);
+                let kept = (*weight * scale - sum).exp();
+                *slope = (*slope * factor - average) * kept * scale;
+                *weight = kept * factor;
             }
         }
     }
 }
 
-/// The gradient of `qkv`, given what `forward` took and the `sums` it gave, and the
-/// gradient of its output.
+/// The gradient of `qkv`, given what `forward` took, the `context` and `sums` that it gave,
+/// and the gradient of the context.
 pub fn backward<T: Real>(
     qkv: &Matrix<T>,
-    sums: &[T],
+    (context, sums): (&Matrix<T>, &[T]),
     d_context: &Matrix<T>,
     shape: Heads<'_>,
 ) -> Matrix<T> {
     let hidden = qkv.cols() / 3;
     let heads = shape.heads;
     let mut gradient = qkv.sibling(qkv.rows(), qkv.cols());
+    let runs = shape.runs();
+    let asked: Vec<usize> = runs.iter().map(Run::queries).collect();
     let pieces = split(qkv, shape.lengths, 3 * hidden)
         .into_iter()
-        .zip(split(d_context, shape.lengths, hidden))
+        .zip(split(context, &asked, hidden))
+        .zip(split(d_context, &asked, hidden))
         .zip(split_mut(&mut gradient, shape.lengths, 3 * hidden))
-        .zip(split(sums, shape.lengths, heads))
+        .zip(split(sums, &asked, heads))
         .zip(split(shape.keys, shape.lengths, 1))
-        .zip(split(shape.places, shape.lengths, 1))
+        .zip(runs)
         .collect();
-    type Numbers<'a, T> = (((&'a [T], &'a [T]), &'a mut [T]), &'a [T]);
-    type Piece<'a, T> = ((Numbers<'a, T>, &'a [u64]), &'a [u32]);
+    type Given<'a, T> = ((((&'a [T], &'a [T]), &'a [T]), &'a mut [T]), &'a [T]);
+    type Piece<'a, T> = ((Given<'a, T>, &'a [u64]), Run<'a>);
     chunks::each_with(
         pieces,
         Scratch::new,
         |scratch: &mut Scratch<T>,
-         (((((qkv, d_context), gradient), sums), keys), places): Piece<T>| {
+         ((((((qkv, context), d_context), gradient), sums), keys), run): Piece<T>| {
             pulp::Arch::new().dispatch(Backward {
                 qkv,
                 sums,
+                context,
                 d_context,
                 gradient,
                 keys,
-                places,
+                run,
                 shape,
                 scratch,
             });
@@ -437,10 +538,11 @@ pub fn backward<T: Real>(
 struct Backward<'a, T> {
     qkv: &'a [T],
     sums: &'a [T],
+    context: &'a [T],
     d_context: &'a [T],
     gradient: &'a mut [T],
     keys: &'a [u64],
-    places: &'a [u32],
+    run: Run<'a>,
     shape: Heads<'a>,
     scratch: &'a mut Scratch<T>,
 }
@@ -450,17 +552,18 @@ impl<T: Real> WithSimd for Backward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let length = self.keys.len();
-        if length == 0 {
+        let (length, count) = (self.run.length, self.run.queries());
+        if count == 0 {
+            self.gradient.fill(T::zero());
             return;
         }
-        let hidden = self.d_context.len() / length;
-        // Keys and values gather from all queries.
-        for row in self.gradient.chunks_exact_mut(3 * hidden) {
-            row[hidden..].fill(T::zero());
+        // Keys and values gather from all queries; what never asked stays 0.
+        let stride = self.gradient.len() / length;
+        let gathers = if count < length { 0 } else { stride / 3 };
+        for row in self.gradient.chunks_exact_mut(stride) {
+            row[gathers..].fill(T::zero());
         }
-        let heads = self.shape.heads;
-        for head in 0..heads {
+        for head in 0..self.shape.heads {
             self.head(simd, head);
         }
     }
@@ -470,8 +573,9 @@ impl<T: Real> Backward<'_, T> {
     #[inline(always)]
     fn head<S: Simd>(&mut self, simd: S, head: usize) {
         let shape = self.shape;
-        let length = self.keys.len();
-        let hidden = self.d_context.len() / length;
+        let run = self.run;
+        let (length, count) = (run.length, run.queries());
+        let hidden = self.d_context.len() / count;
         let view = Head::new(self.qkv, hidden, shape.heads, head);
         let (width, stride) = (view.width, view.stride);
         let panel = tile_columns::<S, T>();
@@ -482,19 +586,20 @@ impl<T: Real> Backward<'_, T> {
             block: of_block,
             weights,
             slopes,
+            gathered,
         } = &mut *self.scratch;
         keys.fill::<S>(view.part(1).t(), (width, length));
         values.fill::<S>(view.part(2).t(), (width, length));
         keys_across.fill::<S>(view.part(1), (length, width));
-        let most = QUERIES.min(length) * length;
+        let most = QUERIES.min(count) * length;
         weights.resize(most, T::zero());
         slopes.resize(most, T::zero());
-        for first in (0..length).step_by(QUERIES) {
-            let queries = first..(first + QUERIES).min(length);
+        for first in (0..count).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(count);
             let count = queries.len();
-            let block = shape.block(queries.clone(), self.places, panel);
+            let block = shape.block(queries.clone(), run, panel);
             let span = block.len();
-            let all = view.part(0).from(first, 0);
+            let all = view.queries(run, queries.clone(), gathered);
             let d_out = Strided {
                 values: &self.d_context[first * hidden + head * width..],
                 down: hidden,
@@ -520,13 +625,14 @@ impl<T: Real> Backward<'_, T> {
                 shape,
                 scale: view.scale,
                 head,
-                queries,
+                queries: queries.clone(),
                 block: block.clone(),
                 keys: self.keys,
-                places: self.places,
+                run,
                 weights,
                 slopes,
                 sums: self.sums,
+                context: (self.context, self.d_context),
             });
             // Values: weightsᵀ · d_out. Keys: slopesᵀ · queries. Queries: slopes · keys.
             let at = block.start * stride + head * width;
@@ -554,17 +660,38 @@ impl<T: Real> Backward<'_, T> {
                 down: span,
                 across: 1,
             };
-            let target = Target {
-                values: &mut self.gradient[first * stride + head * width..],
-                down: stride,
-                add: false,
-            };
-            simd.vectorize(Product {
-                shape: (count, span, width),
-                a: slopes,
-                b: keys_across.rows(block.start),
-                c: target,
-            });
+            let shape = (count, span, width);
+            let b = keys_across.rows(block.start);
+            if run.queries.is_none() {
+                let c = Target {
+                    values: &mut self.gradient[first * stride + head * width..],
+                    down: stride,
+                    add: false,
+                };
+                simd.vectorize(Product {
+                    shape,
+                    a: slopes,
+                    b,
+                    c,
+                });
+            } else {
+                gathered.resize(count * width, T::zero());
+                let c = Target {
+                    values: &mut gathered[..],
+                    down: width,
+                    add: false,
+                };
+                simd.vectorize(Product {
+                    shape,
+                    a: slopes,
+                    b,
+                    c,
+                });
+                for (query, row) in queries.zip(gathered.chunks_exact(width)) {
+                    let at = run.place(query) * stride + head * width;
+                    self.gradient[at..at + width].copy_from_slice(row);
+                }
+            }
         }
     }
 }
@@ -640,13 +767,14 @@ mod tests {
                 keys: &keys,
                 places,
                 reach,
+                queries: None,
             };
             let (context, sums) = forward(&qkv, shape);
             let expected = plain(&qkv, &lengths, places, reach.unwrap_or(usize::MAX));
             for (a, b) in context.iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
-            let gradient = backward(&qkv, &sums, &d_out, shape);
+            let gradient = backward(&qkv, (&context, &sums), &d_out, shape);
             for index in (0..qkv.len()).step_by(97) {
                 let loss = |by: f64| -> f64 {
                     let mut moved = qkv.clone();
@@ -660,6 +788,43 @@ mod tests {
                     "{reach:?} [{index}]: {slope} {}",
                     gradient[index]
                 );
+            }
+        }
+    }
+
+    /// Some of the tokens look, none of the second run.
+    #[test]
+    fn queries_alone_have_the_context_and_the_gradients_that_they_have_among_all() {
+        let lengths = [150, 3, 64, 1];
+        let tokens: usize = lengths.iter().sum();
+        let keys: Vec<u64> = (0..tokens as u64).collect();
+        let queries: Vec<u32> = (0..tokens as u32)
+            .filter(|token| token % 7 < 3 && !(150..153).contains(token))
+            .collect();
+        let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
+        let d_some = numbers(queries.len(), HIDDEN, 0.1);
+        for (reach, rate) in [(None, 0.0), (None, 0.3), (Some(5), 0.3)] {
+            let all = Heads {
+                heads: HEADS,
+                lengths: &lengths,
+                dropout: Dropout::new(rate, 1, 2, 3),
+                keys: &keys,
+                reach,
+                queries: None,
+            };
+            let some = Heads {
+                queries: Some(&queries),
+                ..all
+            };
+            let (context, sums) = forward(&qkv, all);
+            let (context_of_some, sums_of_some) = forward(&qkv, some);
+            assert_eq!(context.gather(&queries)[..], context_of_some[..]);
+            let d_all = d_some.scatter(&queries, tokens);
+            let expected = backward(&qkv, (&context, &sums), &d_all, all);
+            let of_some = (&context_of_some, &sums_of_some[..]);
+            let found = backward(&qkv, of_some, &d_some, some);
+            for (a, b) in found.iter().zip(expected.iter()) {
+                assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
         }
     }

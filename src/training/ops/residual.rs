@@ -1,51 +1,70 @@
-//! Bias, dropout and residual connection in one pass: x + drop(o + b).
+//! A linear layer that joins a residual connection: x + drop(o + b), in one pass.
 
 use super::ROWS;
 use super::dropout::Dropout;
+use crate::base::error::Result;
 use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
+use crate::training::parameters::Linear;
 use crate::training::real::Real;
 
-/// Turns the branch `o` (`n × width`) into x + drop(o + bias). `keys` name the rows
-/// to the dropout.
+/// x + drop(branch · weightᵀ + bias), `n × width`. `keys` name the rows to the dropout.
 pub fn forward<T: Real>(
-    o: &mut Matrix<T>,
-    bias: Option<&Matrix<T>>,
+    branch: &Matrix<T>,
+    linear: &Linear<T>,
     dropout: Option<Dropout>,
     keys: &[u64],
     x: &Matrix<T>,
-) {
-    let width = o.cols();
-    let bias = bias.map(|bias| &bias[..]);
-    let pieces = o
-        .chunks_mut(ROWS * width)
-        .zip(x.chunks(ROWS * width))
-        .zip(keys.chunks(ROWS))
-        .collect();
-    chunks::each(pieces, |((o, x), keys): ((&mut [T], &[T]), &[u64])| {
-        lanes::wide(
-            #[inline(always)]
-            || {
-                let rows = o.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                for ((o, x), &key) in rows.zip(keys) {
-                    if let Some(bias) = bias {
-                        lanes::add(o, bias);
+) -> Result<Matrix<T>> {
+    let width = x.cols();
+    let bias = linear.bias.as_ref().map(|bias| &bias[..]);
+    let product = branch.all();
+    product.times_then(
+        linear.weight.all().t(),
+        |rows| x.chunks(rows * width).zip(keys.chunks(rows)),
+        |o, (x, keys)| {
+            lanes::wide(
+                #[inline(always)]
+                || {
+                    let rows = o.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                    for ((o, x), &key) in rows.zip(keys) {
+                        if let Some(bias) = bias {
+                            lanes::add(o, bias);
+                        }
+                        if let Some(dropout) = &dropout {
+                            dropout.row(key).apply(o);
+                        }
+                        lanes::add(o, x);
                     }
-                    if let Some(dropout) = &dropout {
-                        dropout.row(key).apply(o);
-                    }
-                    lanes::add(o, x);
-                }
-            },
-        );
-    });
+                },
+            );
+        },
+    )
 }
 
 /// The gradient of the branch, given that of the sum: the mask once more.
 pub fn backward<T: Real>(dy: &Matrix<T>, dropout: Option<Dropout>, keys: &[u64]) -> Matrix<T> {
-    let mut out = dy.clone();
-    apply(&mut out, dropout, keys);
+    let width = dy.cols();
+    let mut out = dy.sibling(dy.rows(), width);
+    let pieces = out
+        .chunks_mut(ROWS * width)
+        .zip(dy.chunks(ROWS * width))
+        .zip(keys.chunks(ROWS))
+        .collect();
+    chunks::each(pieces, |((out, dy), keys): ((&mut [T], &[T]), &[u64])| {
+        out.copy_from_slice(dy);
+        if let Some(dropout) = &dropout {
+            lanes::wide(
+                #[inline(always)]
+                || {
+                    for (row, &key) in out.chunks_exact_mut(width).zip(keys) {
+                        dropout.row(key).apply(row);
+                    }
+                },
+            );
+        }
+    });
     out
 }
 

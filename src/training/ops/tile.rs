@@ -100,7 +100,8 @@ fn pack_left<T: Real, const M: usize>(
         let row = &from.values[p * from.down..][..count];
         let (whole, rest) = row.as_chunks::<M>();
         let mut panels = out[p..].iter_mut().step_by(depth);
-        for (out, &values) in (&mut panels).zip(whole) {
+        // Zipped from this side, the panel of the rest is not taken away.
+        for (&values, out) in whole.iter().zip(&mut panels) {
             *out = values;
         }
         if let Some(out) = panels.next().filter(|_| !rest.is_empty()) {
@@ -383,6 +384,78 @@ impl<T: Real> Out<'_, T> {
                 T::vectors_mut::<S>(&mut all)[..2].copy_from_slice(sums);
                 for (c, &sum) in c.iter_mut().zip(&all) {
                     *c = if self.add { *c + sum } else { sum };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Checked<'a> {
+        shape: (usize, usize, usize),
+        a: Strided<'a, f64>,
+        b: Strided<'a, f64>,
+        c: &'a mut [f64],
+    }
+
+    impl WithSimd for Checked<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (_, k, n) = self.shape;
+            let mut right = Right::empty();
+            right.fill::<S>(self.b, (k, n));
+            let c = Target {
+                values: self.c,
+                down: n,
+                add: true,
+            };
+            if self.a.across == 1 {
+                let (shape, a, b) = (self.shape, self.a, right.rows(0));
+                simd.vectorize(Product { shape, a, b, c });
+            } else {
+                let packed = &mut Vec::new();
+                transposed_product(simd, self.shape, self.a, packed, right.rows(0), c);
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_of_any_size_are_the_product_of_the_definition() {
+        for (m, k, n) in [(1, 1, 1), (7, 5, 43), (13, 33, 96), (6, 2, 31), (29, 3, 16)] {
+            let a: Vec<f64> = (0..m * k).map(|x| (x as f64).sin()).collect();
+            let b: Vec<f64> = (0..k * n).map(|x| (x as f64).cos()).collect();
+            // Each once as it lies and once as the transpose of what lies.
+            for a_strides in [(k, 1), (1, m)] {
+                for b_strides in [(n, 1), (1, k)] {
+                    let strided = |values, (down, across)| Strided {
+                        values,
+                        down,
+                        across,
+                    };
+                    let (a, b) = (strided(&a[..], a_strides), strided(&b[..], b_strides));
+                    let mut c = vec![1.0; m * n];
+                    pulp::Arch::new().dispatch(Checked {
+                        shape: (m, k, n),
+                        a,
+                        b,
+                        c: &mut c,
+                    });
+                    for i in 0..m {
+                        for j in 0..n {
+                            let exact: f64 = (0..k)
+                                .map(|p| {
+                                    a.values[i * a.down + p * a.across]
+                                        * b.values[p * b.down + j * b.across]
+                                })
+                                .sum();
+                            assert!((c[i * n + j] - exact - 1.0).abs() < 1e-12);
+                        }
+                    }
                 }
             }
         }
