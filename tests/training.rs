@@ -849,6 +849,23 @@ fn exported_models_and_their_losses_are_left_for_transformers() {
     }
 }
 
+#[test]
+fn an_export_in_place_of_one_with_a_decoder_is_a_model_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let special = SpecialTokens {
+        pad: Some(0),
+        ..SpecialTokens::default()
+    };
+    let keys = ModelConfig::default();
+    let with = Trial::new(config_removed(Architecture::Bert)).model();
+    export(&with, &special, folder.path()).unwrap();
+    let refused = import(folder.path(), &keys, 0).unwrap_err().to_string();
+    assert!(refused.contains("decoder.json"), "{refused}");
+    let without = Trial::new(config(Architecture::Bert)).model();
+    export(&without, &special, folder.path()).unwrap();
+    assert!(import(folder.path(), &keys, 0).is_ok());
+}
+
 /// For `tests/python/test_pytorch.py`, which takes the same 200 steps: initial weights,
 /// the gradients of the first batch, all batches, and the loss of each step.
 #[test]

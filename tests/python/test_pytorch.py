@@ -79,7 +79,7 @@ def test_gradients_of_every_parameter_are_pytorchs(kind):
         # The bias of the keys shifts all scores of a query alike: rounding alone.
         assert apart < 1e-5 or name.endswith("key.bias"), (name, apart)
         compared += 1
-    assert compared > 20 and not any(files.values()), files
+    assert compared > 15 and not any(files.values()), files
 
 
 @pytest.mark.parametrize("kind", KINDS)

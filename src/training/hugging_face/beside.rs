@@ -26,6 +26,19 @@ pub(super) fn write(folder: &Path, sizes: &StackShape, tensors: &[Tensor<'_>]) -
     Ok(())
 }
 
+/// Removes what an earlier model with a decoder left in `folder`.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    for path in [SIZES, WEIGHTS].map(|name| folder.join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Sizes of the decoder in `folder`, if there is one.
 pub(super) fn sizes(folder: &Path) -> Result<Option<StackShape>> {
     let path = folder.join(SIZES);

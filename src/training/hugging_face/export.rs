@@ -48,6 +48,7 @@ pub fn export(model: &Model, special: &SpecialTokens, folder: &Path) -> Result<V
             });
         }
     }
+    beside::remove(folder)?;
     tensors::write(&folder.join("model.safetensors"), &tensors)?;
     let json = serde_json::to_vec_pretty(&configuration(model, special, &padding))
         .map_err(|error| Error::library("config.json", error))?;
