@@ -801,6 +801,12 @@ mod tests {
         let queries: Vec<u32> = (0..tokens as u32)
             .filter(|token| token % 7 < 3 && !(150..153).contains(token))
             .collect();
+        // Every second place is missing from the first run.
+        let places: Vec<u32> = lengths
+            .iter()
+            .zip([2, 1, 1, 1])
+            .flat_map(|(&length, step)| (0..length as u32).map(move |place| step * place))
+            .collect();
         let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
         let d_some = numbers(queries.len(), HIDDEN, 0.1);
         for (reach, rate) in [(None, 0.0), (None, 0.3), (Some(5), 0.3)] {
@@ -809,6 +815,7 @@ mod tests {
                 lengths: &lengths,
                 dropout: Dropout::new(rate, 1, 2, 3),
                 keys: &keys,
+                places: &places,
                 reach,
                 queries: None,
             };
