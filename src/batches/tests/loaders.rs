@@ -60,7 +60,7 @@ fn an_epoch_is_that_of_a_reader() {
         for batch in &found[..full] {
             let expected = reader.read().unwrap();
             assert_eq!(
-                masked_rows(&[expected.clone()]),
+                masked_rows(std::slice::from_ref(&expected)),
                 masked_rows(std::slice::from_ref(batch))
             );
             assert_eq!(expected.cu_seqlens, batch.cu_seqlens);
@@ -90,8 +90,8 @@ proptest! {
                 .map(|worker| read(&loader, of(worker, workers), 1, from).into_iter())
                 .collect();
             for (step, batch) in together.iter().enumerate() {
-                let found = parts[step % workers as usize].next();
-                prop_assert_eq!(found.as_ref(), Some(batch));
+                let part = parts[step % workers as usize].next();
+                prop_assert_eq!(part.as_ref(), Some(batch));
             }
             prop_assert_eq!(parts.iter_mut().filter_map(Iterator::next).count(), 0);
             shared.extend(masked_rows(&together));
