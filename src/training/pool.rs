@@ -14,11 +14,6 @@ pub struct Pool<T>(Option<Arc<Mutex<Vec<Vec<T>>>>>);
 const LARGE: usize = 1 << 14;
 
 impl<T> Pool<T> {
-    /// An empty pool.
-    pub fn empty() -> Self {
-        Self(Some(Arc::default()))
-    }
-
     /// `length` numbers that may hold anything.
     pub fn take(&self, length: usize) -> Memory<T>
     where
@@ -55,6 +50,13 @@ impl<T> Pool<T> {
             let mut free = pool.lock().unwrap_or_else(PoisonError::into_inner);
             free.push(values);
         }
+    }
+}
+
+impl<T> Default for Pool<T> {
+    /// An empty pool.
+    fn default() -> Self {
+        Self(Some(Arc::default()))
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_was_dropped_is_taken_again() {
-        let pool = Pool::<f32>::empty();
+        let pool = Pool::<f32>::default();
         let first = pool.take(LARGE);
         let place = first.as_ptr();
         drop(first);

@@ -68,7 +68,7 @@ impl<T: Real> Model<T> {
         Self {
             shape,
             parameters,
-            pool: Pool::empty(),
+            pool: Pool::default(),
         }
     }
 

@@ -183,14 +183,18 @@ impl<'a, T: Real> Head<'a, T> {
 
 /// Operands and weights of one head, used again by the next.
 struct Scratch<T> {
+    /// Keys, transposed: `width × length`.
     keys: Right<T>,
+    /// Values; for the backward pass transposed.
     values: Right<T>,
-    /// The same, not transposed where they are above, and the other way round.
+    /// Keys as they lie.
     keys_across: Right<T>,
+    /// Queries of a block, or gradients of their context.
     block: Right<T>,
+    /// Of a block, `queries × places`.
     weights: Vec<T>,
     slopes: Vec<T>,
-    /// Queries that do not follow each other.
+    /// Queries that do not follow each other, or their gradients.
     gathered: Vec<T>,
 }
 

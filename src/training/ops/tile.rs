@@ -39,10 +39,12 @@ impl<'a, T> Strided<'a, T> {
     }
 }
 
-/// Rows of a tile: their sums fill the registers, but for a few that hold operands.
+/// Rows of a tile. Their sums leave four registers of 16, of 32 eight: with fewer, the
+/// compiler keeps one of the sums in memory, which halves the speed, and with ten sums the
+/// multipliers are busy already (two of them, four cycles each).
 #[inline(always)]
 pub const fn tile_rows<S: Simd>() -> usize {
-    if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
+    if S::REGISTER_COUNT >= 32 { 12 } else { 5 }
 }
 
 /// Columns of a tile, two registers wide.
@@ -215,49 +217,24 @@ impl<T: Real> WithSimd for Product<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (m, k, n) = self.shape;
-        let width = tile_columns::<S, T>();
-        let panels = self.b.values.chunks_exact(width * self.b.depth);
-        for (panel, b_panel) in panels.take(n.div_ceil(width)).enumerate() {
-            let b = &b_panel[self.b.first * width..][..k * width];
-            let mut c = Out {
-                values: &mut *self.c.values,
-                down: self.c.down,
-                add: self.c.add,
-                column: panel * width,
-                columns: width.min(n - panel * width),
-            };
+        let a = self.a;
+        each_panel::<S, T>((k, n), self.b, self.c, |b, c| {
             let mut row = 0;
             if S::REGISTER_COUNT >= 32 {
-                row = rows::<S, T, 12>(simd, row, (m, k), self.a, b, &mut c);
+                row = rows::<S, T, 12>(simd, row, (m, k), a, b, c);
             }
-            row = rows::<S, T, 6>(simd, row, (m, k), self.a, b, &mut c);
-            row = rows::<S, T, 4>(simd, row, (m, k), self.a, b, &mut c);
-            row = rows::<S, T, 2>(simd, row, (m, k), self.a, b, &mut c);
-            rows::<S, T, 1>(simd, row, (m, k), self.a, b, &mut c);
-        }
+            row = rows::<S, T, 5>(simd, row, (m, k), a, b, c);
+            row = rows::<S, T, 3>(simd, row, (m, k), a, b, c);
+            row = rows::<S, T, 2>(simd, row, (m, k), a, b, c);
+            rows::<S, T, 1>(simd, row, (m, k), a, b, c);
+        });
     }
 }
 
-/// c (+)= a · b for a: `m × k` with contiguous columns, which `packed` has room for in
-/// panels, and b: `k × n`.
+/// c (+)= a · b for a: `m × k` with contiguous columns, which go to `packed` in panels
+/// first, and b: `k × n`. For an a whose columns are far apart.
 #[inline(always)]
 pub fn transposed_product<S: Simd, T: Real>(
-    simd: S,
-    shape: (usize, usize, usize),
-    a: Strided<'_, T>,
-    packed: &mut Vec<T>,
-    b: RightPart<'_, T>,
-    c: Target<'_, T>,
-) {
-    if S::REGISTER_COUNT >= 32 {
-        transposed_in_panels::<S, T, 12>(simd, shape, a, packed, b, c);
-    } else {
-        transposed_in_panels::<S, T, 6>(simd, shape, a, packed, b, c);
-    }
-}
-
-#[inline(always)]
-fn transposed_in_panels<S: Simd, T: Real, const M: usize>(
     simd: S,
     (m, k, n): (usize, usize, usize),
     a: Strided<'_, T>,
@@ -265,20 +242,40 @@ fn transposed_in_panels<S: Simd, T: Real, const M: usize>(
     b: RightPart<'_, T>,
     c: Target<'_, T>,
 ) {
-    packed.resize(packed_length((m, k), M), T::zero());
-    pack_left::<T, M>(a.t(), (k, m), packed);
+    packed.resize(packed_length((m, k), tile_rows::<S>()), T::zero());
+    if S::REGISTER_COUNT >= 32 {
+        pack_left::<T, 12>(a.t(), (k, m), packed);
+    } else {
+        pack_left::<T, 5>(a.t(), (k, m), packed);
+    }
+    each_panel::<S, T>((k, n), b, c, |b, c| {
+        if S::REGISTER_COUNT >= 32 {
+            panels::<S, T, 12>(simd, m, k, packed, b, c);
+        } else {
+            panels::<S, T, 5>(simd, m, k, packed, b, c);
+        }
+    });
+}
+
+/// Gives the panels of b: `k × n`, each with its columns of c.
+#[inline(always)]
+fn each_panel<S: Simd, T: Real>(
+    (k, n): (usize, usize),
+    b: RightPart<'_, T>,
+    c: Target<'_, T>,
+    mut work: impl FnMut(&[T], &mut Out<'_, T>),
+) {
     let width = tile_columns::<S, T>();
-    let panels_of_b = b.values.chunks_exact(width * b.depth);
-    for (panel, b_panel) in panels_of_b.take(n.div_ceil(width)).enumerate() {
-        let mut c = Out {
+    let panels = b.values.chunks_exact(width * b.depth);
+    for (panel, values) in panels.take(n.div_ceil(width)).enumerate() {
+        let mut out = Out {
             values: &mut *c.values,
             down: c.down,
             add: c.add,
             column: panel * width,
             columns: width.min(n - panel * width),
         };
-        let b = &b_panel[b.first * width..][..k * width];
-        panels::<S, T, M>(simd, m, k, packed, b, &mut c);
+        work(&values[b.first * width..][..k * width], &mut out);
     }
 }
 
