@@ -3,7 +3,7 @@
 //! [`ByHand`] is the model over plain buffers on the CPU, `device/` the same model in
 //! candle's operations.
 
-use super::device::{self, OnDevice};
+use super::device::OnDevice;
 use super::matrix::Matrix;
 use super::model::{Model, Noise};
 use super::ops::cross_entropy::Tally;
@@ -51,8 +51,7 @@ pub fn engine(config: &TrainConfig, model: Model, moments: AdamW) -> Result<Box<
     if config.device == Device::Cpu {
         return Ok(Box::new(ByHand::new(model, moments)));
     }
-    let device = device::open(config.device)?;
-    let engine = OnDevice::new(device, config.precision, model, moments)?;
+    let engine = OnDevice::new(config.device, config.precision, model, moments)?;
     Ok(Box::new(engine))
 }
 

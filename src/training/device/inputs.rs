@@ -25,7 +25,9 @@ pub struct Token {
 
 /// Rows of tokens that layers go through.
 pub struct Standing {
+    /// How many.
     pub rows: usize,
+    /// Tokens in each, padding included.
     pub length: usize,
     /// Each of `rows · length` tokens; none where there is padding.
     pub tokens: Vec<Option<Token>>,
@@ -42,6 +44,7 @@ pub struct Inputs {
     /// Where there is a label, among the tokens of the decoder or else of the encoder;
     /// ascending.
     pub predicted: Vec<u32>,
+    /// The id to be predicted there.
     pub labels: Vec<u32>,
     /// What each label weighs; none where all weigh 1.
     pub weights: Vec<f32>,

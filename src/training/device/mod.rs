@@ -23,7 +23,7 @@ use super::ops::cross_entropy::Tally;
 use super::optimizer::AdamW;
 use crate::base::error::{Error, Result};
 use crate::batches::Batch;
-use crate::config::optimizer::OptimizerConfig;
+use crate::config::train::OptimizerConfig;
 use crate::config::{self, Precision};
 use adam::Moments;
 use candle_core::{DType, Device, Tensor};
@@ -117,10 +117,6 @@ impl Engine for OnDevice {
         self.moments
             .update(config, weights, &gradients, scale, step, learning_rate)
             .map_err(failed)?;
-        self.drop_gradients()
-    }
-
-    fn drop_gradients(&mut self) -> Result<()> {
         self.gradients.fill(None);
         Ok(())
     }
