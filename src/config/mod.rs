@@ -4,10 +4,12 @@
 //!
 //! Nothing here opens a file. `check` of a structure refuses what cannot work.
 
+pub mod collator;
 pub mod count;
 pub mod device;
 pub mod exchange;
 pub mod keys;
+pub mod loader;
 pub mod masking;
 pub mod model;
 pub mod pipeline;
@@ -19,9 +21,11 @@ pub mod tokenize;
 pub mod train;
 pub mod vocabulary;
 
+pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use device::{Device, Precision};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
+pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{
     Architecture, DecoderConfig, InitialAttention, InitialBias, ModelConfig, ModelShape,
