@@ -21,9 +21,10 @@ from .errors import (
 if TYPE_CHECKING:
     from .collator import DataCollator
     from .loader import Loader
-    from .tensors import stack
+    from .tensors import Batch, stack
 
 __all__ = [
+    "Batch",
     "CorruptError",
     "DataCollator",
     "DivergedError",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 # Where they are; these import torch where it is installed, so they are read when asked for.
-_LAZY = {"DataCollator": "collator", "Loader": "loader", "stack": "tensors"}
+_LAZY = {"DataCollator": "collator", "Loader": "loader", "Batch": "tensors", "stack": "tensors"}
 
 
 def __getattr__(name: str) -> Any:

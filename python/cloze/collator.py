@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from . import _native
-from .tensors import Batch, convert, format_of
+from .tensors import Batch, Format, convert, format_of
 from .turns import Turns
 
 _DROPPED = ("labels", "special_tokens_mask", "offset_mapping", "word_ids", "overflow_to_sample_mapping")
@@ -79,7 +79,7 @@ class DataCollator:
         index: str = "index",
         accumulation: int = 1,
         sparse_labels: bool = False,
-        return_tensors: Literal["pt", "np"] | None = None,
+        return_tensors: Format | None = None,
     ) -> None:
         self._tokenizer = _files(tokenizer)
         self._config = {
@@ -93,7 +93,7 @@ class DataCollator:
         self.index = index
         self.accumulation = accumulation
         self._sparse = sparse_labels
-        self._format = format_of(return_tensors)
+        self._format: Format = format_of(return_tensors)
         self._turns = Turns()
         self._calls = 0
         self._examples = 0
@@ -130,7 +130,7 @@ class DataCollator:
         in the workers of a ``DataLoader``."""
         self._turns.set(epoch)
 
-    def __call__(self, features: Sequence[Any], return_tensors: str | None = None) -> Batch:
+    def __call__(self, features: Sequence[Any], return_tensors: Format | None = None) -> Batch:
         """Masks ``features``, a list of examples or of rows of ids."""
         examples = [one if isinstance(one, Mapping) else {"input_ids": one} for one in features]
         rows = [_row(example) for example in examples]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import _native
 from .errors import MismatchError, UsageError
-from .tensors import Batch, convert, format_of
+from .tensors import Batch, Format, convert, format_of
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Loader(_Base[Batch]):
         flattened R × L, ascending, and the id to be predicted there.
     ``position_ids``, ``cu_seqlens``
         Only with ``layout="best_fit"``. int64, R × L: the position of each token in its own
-        document; int32: 0, then the end of each document, counted in tokens without padding, as
-        FlashAttention takes it.
+        document (RoBERTa's position tables begin at 2: add that); int32: 0, then the end of each
+        document, counted in tokens without padding, as FlashAttention takes it.
     ``label_weights``
         float32, R. Only with masks whose rates are drawn by diffusion: what each label of a row
         weighs in the loss.
@@ -123,7 +123,7 @@ class Loader(_Base[Batch]):
         drop_last: bool = False,
         held_out: float = 0.0,
         sparse_labels: bool = False,
-        return_tensors: Literal["pt", "np"] | None = None,
+        return_tensors: Format | None = None,
         read: Literal["mmap", "pread"] = "mmap",
     ) -> None:
         weights = None
@@ -148,7 +148,7 @@ class Loader(_Base[Batch]):
         self.world_size = world_size
         self.drop_last = drop_last
         self._sparse = sparse_labels
-        self._format = format_of(return_tensors)
+        self._format: Format = format_of(return_tensors)
         self._turns = Turns()
         self._start = _Place(0, 0)
         self._at = self._start

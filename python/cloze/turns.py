@@ -19,10 +19,11 @@ class Turns:
     """The epochs of passes, counted."""
 
     def __init__(self) -> None:
-        self._cell: Any = [0]
-        if "torch" in sys.modules:
+        try:
             import torch
-
+        except ImportError:
+            self._cell: Any = [0]
+        else:
             self._cell = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._begun = 0
         self._tag = 0

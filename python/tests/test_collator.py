@@ -92,7 +92,7 @@ def test_units_of_a_masking_vocabulary_are_masked_whole(bert, tmp_path):
     ngrams = tmp_path / "list.txt"
     ngrams.write_text("new york\n")
     path = tmp_path / "list.parquet"
-    command("vocabulary", ngrams, "--output", path)
+    command("vocabulary", "--import", ngrams, "--output", path)
     collator = cloze.DataCollator(bert, "pmi", vocabulary=path, seed=1)
     given = examples(bert)[2:]
     ids = given[0]["input_ids"]

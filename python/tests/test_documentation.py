@@ -62,7 +62,7 @@ except cloze.UsageError as error:
 """
 
 
-@pytest.mark.parametrize("checker", [["mypy", "--strict"], ["pyright"]])
+@pytest.mark.parametrize("checker", [["mypy", "--strict"], ["pyright", "--pythonpath", sys.executable]])
 def test_types_hold(checker, tmp_path):
     (tmp_path / "use.py").write_text(USE)
     command = [sys.executable, "-m", *checker, str(tmp_path / "use.py"), str(PYTHON / "cloze")]

@@ -2,6 +2,7 @@
 resumed, directly and in torch's DataLoader."""
 
 import gc
+import json
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import cloze as command
 from torch.utils.data import DataLoader
 
 import cloze
@@ -65,6 +67,24 @@ def test_labels_are_the_ids_that_the_mask_took(shards):
         # [CLS], [SEP] and padding are never masked; padding is told.
         assert not (original["input_ids"][masked] < 104).any()
         assert torch.equal(batch["attention_mask"] == 0, original["input_ids"] == 0)
+
+
+@pytest.mark.parametrize("masking", ["wettig-40", "bert", "pmi"])
+def test_the_rows_are_those_of_the_command_bit_for_bit(shards, masking):
+    one = loader(shards, masking=masking)
+    one.set_epoch(1)
+    flags = ["--rows", str(one.rows), "--first-row", "0", "--length", "32", "--seed", "5"]
+    flags += ["--epoch", "1", "--preset", masking, "--format", "json"]
+    shown = json.loads(command("mask", shards, *flags).stdout)
+    expected = []
+    for row in shown["rows"]:
+        (copy,) = row["masks"][0]["copies"]
+        labels = np.full(32, -100)
+        labels[copy["predicted"]] = copy["labels"]
+        ids = np.zeros(32, np.int64)
+        ids[: len(copy["input"])] = copy["input"]
+        expected.append(ids.tobytes() + labels.tobytes())
+    assert rows(one) == sorted(expected)
 
 
 def test_sparse_labels_are_the_same_labels(shards):

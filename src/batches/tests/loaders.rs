@@ -60,7 +60,7 @@ fn an_epoch_is_that_of_a_reader() {
         for batch in &found[..full] {
             let expected = reader.read().unwrap();
             assert_eq!(
-                masked_rows(&[expected.clone()]),
+                masked_rows(std::slice::from_ref(&expected)),
                 masked_rows(std::slice::from_ref(batch))
             );
             assert_eq!(expected.cu_seqlens, batch.cu_seqlens);
