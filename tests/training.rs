@@ -741,31 +741,35 @@ fn furthest_apart(one: &Trial, other: &Trial) -> f64 {
 /// Dropout is on: on the CPU both draw the same.
 #[test]
 fn what_a_gpu_would_do_has_the_losses_of_the_passes_by_hand() {
-    for (kind, config) in all_kinds() {
+    for architecture in Architecture::ALL {
+        let config = config(architecture);
         let by_hand = fifty_steps(&config, Device::Cpu, Precision::F32);
-        let reference = fifty_steps(&config, Device::Reference, Precision::F32);
-        let rounded = fifty_steps(&config, Device::Reference, Precision::Bf16);
-        for trial in [&by_hand, &reference, &rounded] {
-            trial.train().unwrap();
+        by_hand.train().unwrap();
+        let apart = |precision| {
+            let reference = fifty_steps(&config, Device::Reference, precision);
+            reference.train().unwrap();
+            furthest_apart(&by_hand, &reference)
+        };
+        let single = apart(Precision::F32);
+        assert!(single < 1e-3, "{architecture:?}: {single}");
+        // One that adds to what it is given, and one that norms it.
+        if matches!(architecture, Architecture::Modernbert | Architecture::Bert) {
+            let half = apart(Precision::Bf16);
+            println!("{architecture:?}: f32 {single:.1e}, bf16 {half:.1e}");
+            assert!(half > 1e-5, "{architecture:?}: bf16 rounds nothing");
+            assert!(half < 3e-2, "{architecture:?}: {half}");
         }
-        let single = furthest_apart(&by_hand, &reference);
-        let half = furthest_apart(&by_hand, &rounded);
-        println!("{kind}: f32 {single:.1e}, bf16 {half:.1e}");
-        assert!(single < 1e-3, "{kind}: f32 {single}");
-        assert!(half > 1e-5, "{kind}: bf16 rounds nothing");
-        assert!(half < 3e-2, "{kind}: bf16 {half}");
     }
 }
 
 #[test]
 fn a_run_moves_between_devices_at_a_checkpoint() {
-    let config = config(Architecture::Bert);
+    let config = config_removed(Architecture::Roberta);
     let whole = fifty_steps(&config, Device::Cpu, Precision::F32);
     whole.train().unwrap();
     for (from, to) in [
         (Device::Cpu, Device::Reference),
         (Device::Reference, Device::Cpu),
-        (Device::Reference, Device::Reference),
     ] {
         let mut moved = fifty_steps(&config, from, Precision::F32);
         // Past the checkpoint of step 25: two batches a step.
