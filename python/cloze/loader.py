@@ -103,7 +103,7 @@ class Loader(_Base[Batch]):
     >>> batch["input_ids"].shape
     torch.Size([16, 64])
     >>> masked = batch["labels"] != -100
-    >>> bool((batch["input_ids"][masked] == 103).all())  # [MASK]
+    >>> bool((batch["input_ids"][masked] == 4).all())  # [MASK]
     True
     >>> round(float(masked.float().mean()), 2)
     0.39

@@ -20,9 +20,9 @@ def cloze(*arguments, check=True):
 
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory):
-    """A novel as tokens of BERT's tokenizer."""
+    """A novel as tokens of a small tokenizer: [PAD] 0, [CLS] 2, [SEP] 3, [MASK] 4."""
     folder = tmp_path_factory.mktemp("tokens")
-    vocabulary = TOKENIZERS / "bert-base-uncased/vocab.txt"
+    vocabulary = TOKENIZERS / "wordpiece-4096/vocab.txt"
     flags = ["--batch-tokens", "4096", "--document", "paragraph"]
     cloze("tokenize", TEXT, "--tokenizer", vocabulary, "--output", folder, *flags)
     return folder

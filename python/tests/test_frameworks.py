@@ -15,18 +15,19 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 import cloze
 
-ARGUMENTS = {"length": 32, "batch_size": 16, "seed": 5}
+# An epoch of a dozen steps or two.
+ARGUMENTS = {"length": 32, "batch_size": 16, "seed": 5, "held_out": 0.9}
 
 
 def same(a, b):
     return all(np.array_equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in x)
 
 
-def model():
+def model(vocabulary=4096):
     torch.manual_seed(0)
     return transformers.BertForMaskedLM(
         transformers.BertConfig(
-            vocab_size=30522,
+            vocab_size=vocabulary,
             hidden_size=16,
             num_hidden_layers=1,
             num_attention_heads=2,
@@ -63,7 +64,8 @@ def arguments(folder, **given):
     return transformers.TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1,
-        learning_rate=3e-3,
+        learning_rate=1e-2,
+        lr_scheduler_type="constant",
         logging_steps=1,
         report_to=[],
         use_cpu=True,
@@ -104,7 +106,7 @@ def test_trainer_takes_a_loader_as_its_data_set_and_resumes(shards, tmp_path, wo
     expected = [batch["input_ids"] for _ in range(2) for batch in one]
     whole = train(epoch + 6)
     assert all(torch.equal(a, b) for a, b in zip(whole.seen, expected))
-    assert np.mean(losses(whole)[-5:]) < np.mean(losses(whole)[:5]) - 0.5
+    assert np.mean(losses(whole)[-3:]) < losses(whole)[0] - 0.5
     train(epoch + 3)
     resumed = train(epoch + 6, resume=str(tmp_path / f"checkpoint-{epoch + 3}"))
     assert len(resumed.seen) == 3
@@ -116,7 +118,7 @@ def test_trainer_masks_an_existing_data_set_with_the_collator(tmp_path):
     bert = transformers.BertTokenizerFast(vocab=str(TOKENIZERS / "bert-base-uncased/vocab.txt"))
     rows = [bert(f"the ship of captain number {at} sank off the coast") for at in range(64)]
     trainer = transformers.Trainer(
-        model=model(),
+        model=model(len(bert)),
         args=arguments(tmp_path, max_steps=30, save_strategy="no"),
         train_dataset=[dict(row, index=at) for at, row in enumerate(rows)],
         data_collator=cloze.DataCollator(bert, {"strategy": "word"}, seed=1),
@@ -131,7 +133,7 @@ from torch.utils.data import DataLoader
 shards, dispatch = sys.argv[1:]
 configuration = accelerate.DataLoaderConfiguration(dispatch_batches=dispatch == "True")
 accelerator = accelerate.Accelerator(cpu=True, dataloader_config=configuration)
-loader = cloze.Loader(shards, length=32, batch_size=16, seed=5)
+loader = cloze.Loader(shards, length=32, batch_size=16, seed=5, held_out=0.9)
 data = accelerator.prepare(DataLoader(loader, batch_size=1, collate_fn=cloze.stack))
 ids = [batch["input_ids"] for batch in data]
 torch.save(ids, f"{sys.argv[0]}.{accelerator.process_index}")
@@ -188,7 +190,7 @@ def test_lightning_trains_epoch_after_epoch(shards):
             return loss
 
         def configure_optimizers(self):
-            return torch.optim.AdamW(self.parameters(), lr=3e-3)
+            return torch.optim.AdamW(self.parameters(), lr=1e-2)
 
     one = cloze.Loader(shards, **ARGUMENTS)
     expected = [batch["input_ids"] for _ in range(2) for batch in one]
@@ -204,4 +206,4 @@ def test_lightning_trains_epoch_after_epoch(shards):
         trainer.fit(module, data)
         assert len(module.seen) == len(expected)
         assert all(torch.equal(a, b) for a, b in zip(module.seen, expected))
-        assert np.mean(module.losses[-5:]) < np.mean(module.losses[:5]) - 0.5
+        assert np.mean(module.losses[-3:]) < module.losses[0] - 0.5

@@ -62,10 +62,10 @@ def test_labels_are_the_ids_that_the_mask_took(shards):
         labels, ids = batch["labels"], batch["input_ids"]
         masked = labels != -100
         assert torch.equal(torch.where(masked, labels, ids), original["input_ids"])
-        assert (ids[masked] == 103).all()
+        assert (ids[masked] == 4).all()
         assert (original["labels"] == -100).all()
         # [CLS], [SEP] and padding are never masked; padding is told.
-        assert not (original["input_ids"][masked] < 104).any()
+        assert not (original["input_ids"][masked] < 5).any()
         assert torch.equal(batch["attention_mask"] == 0, original["input_ids"] == 0)
 
 
@@ -123,7 +123,7 @@ def test_documents_packed_by_best_fit_say_where_each_ends(shards):
         assert not batch["position_ids"][~present].any()
         several += len(lengths) > len(present)
         starts = batch["input_ids"][present][ends[:-1].long()]
-        assert (starts == 101).all()
+        assert (starts == 2).all()
     assert several
 
 
