@@ -12,6 +12,7 @@ mod message;
 mod parquet_file;
 pub mod runs;
 pub mod schema;
+pub mod stream;
 pub mod text;
 pub mod vocabulary;
 pub mod writer;

@@ -8,6 +8,7 @@ pub mod export;
 pub mod import;
 pub mod inspect;
 pub mod loader;
+pub mod lookup;
 pub mod masks;
 pub mod merge;
 pub mod plot;

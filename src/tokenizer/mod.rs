@@ -38,6 +38,7 @@ use hashbrown::HashMap;
 use library::{Library, hide_special_pieces};
 use markers::Markers;
 use serde_json::Value;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -262,6 +263,23 @@ impl Tokenizer {
             self.markers.strip(piece, &mut bytes);
             if !bytes.is_empty() {
                 each(&bytes);
+            }
+        })
+    }
+
+    /// As [`cut`](Self::cut), with the place in `text`, in bytes, that each word was made of:
+    /// the space in front of it included, where the tokenizer takes that for part of a word.
+    pub(super) fn cut_places(
+        &self,
+        text: &str,
+        mut each: impl FnMut(&[u8], Range<usize>),
+    ) -> Result<(), Unencodable> {
+        let mut bytes = Vec::new();
+        self.library.cut_places(text, |piece, place| {
+            bytes.clear();
+            self.markers.strip(piece, &mut bytes);
+            if !bytes.is_empty() {
+                each(&bytes, place);
             }
         })
     }

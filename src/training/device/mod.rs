@@ -116,6 +116,10 @@ impl Engine for OnDevice {
         self.moments
             .update(config, weights, &gradients, scale, step, learning_rate)
             .map_err(failed)?;
+        self.drop_gradients()
+    }
+
+    fn drop_gradients(&mut self) -> Result<()> {
         self.gradients.fill(None);
         Ok(())
     }
