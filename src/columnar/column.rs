@@ -88,19 +88,20 @@ impl Column {
                 (Box::new(reader), Some(count), Left::Rows(rows))
             }
             ColumnarFormat::Arrow if is_file(&mut open()?) => {
-                let whole = FileReader::try_new(buffered(open()?), None).map_err(|e| broken(&e))?;
+                let whole =
+                    FileReader::try_new(BufReader::new(open()?), None).map_err(|e| broken(&e))?;
                 let index = Some(vec![find(&whole.schema())?]);
                 let reader =
-                    FileReader::try_new(buffered(open()?), index).map_err(|e| broken(&e))?;
+                    FileReader::try_new(BufReader::new(open()?), index).map_err(|e| broken(&e))?;
                 let count = reader.num_batches() as u64;
                 (Box::new(reader), Some(count), Left::Batches(count))
             }
             ColumnarFormat::Arrow => {
                 let whole =
-                    StreamReader::try_new(buffered(open()?), None).map_err(|e| broken(&e))?;
+                    StreamReader::try_new(BufReader::new(open()?), None).map_err(|e| broken(&e))?;
                 let index = Some(vec![find(&RecordBatchReader::schema(&whole))?]);
-                let reader =
-                    StreamReader::try_new(buffered(open()?), index).map_err(|e| broken(&e))?;
+                let reader = StreamReader::try_new(BufReader::new(open()?), index)
+                    .map_err(|e| broken(&e))?;
                 let cut = (!ends_by_mark(&mut open()?)).then(|| {
                     let found = "no mark of the end behind its last batch: it may be cut short";
                     Err(ArrowError::IpcError(found.into()))
@@ -126,7 +127,7 @@ impl Column {
             // A batch of no rows is none of Parquet's.
             (Left::Rows(left), Some(0)) => (left, 0),
             (Left::Rows(left), rows) => (left, rows.unwrap_or(0)),
-            (Left::Batches(left), batch) => (left, batch.map_or(0, |_| 1)),
+            (Left::Batches(left), rows) => (left, rows.map_or(0, |_| 1)),
             (Left::Unknown, _) => return Ok(batch.map(|batch| batch.column(0).clone())),
         };
         let ends = batch.is_none();
@@ -203,10 +204,6 @@ fn ends_by_mark(file: &mut File) -> bool {
         .seek(SeekFrom::End(-(END.len() as i64)))
         .and_then(|_| file.read_exact(&mut last));
     read.is_ok() && last == END
-}
-
-fn buffered(file: File) -> BufReader<File> {
-    BufReader::new(file)
 }
 
 fn broken(path: &Path, format: ColumnarFormat, error: &dyn fmt::Display) -> Error {
