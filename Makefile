@@ -2,7 +2,8 @@
 # The Python environment lives in the cache, so a fresh clone is quick.
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloze
-REQUIREMENTS := tests/python/requirements.txt tests/python/requirements-exchange.txt
+REQUIREMENTS := tests/python/requirements.txt tests/python/requirements-exchange.txt \
+	python/tests/requirements.txt
 VENV := $(CACHE)/venv-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
@@ -13,15 +14,25 @@ test: test-rust test-python
 test-rust:
 	cargo test --release --locked
 
-# The binary is the one that the Rust tests were built with.
+# The binary is the one that the Rust tests were built with. The wheel's libraries are built in the
+# same folder, with the same features: only its own crate and PyO3 are new.
+WHEEL := $(TARGET)/python
 test-python: $(VENV)/ready
 	cargo test --release --locked --no-run --quiet
+	rm -rf $(WHEEL)
+	cd python && CARGO_TARGET_DIR=$(TARGET) $(VENV)/bin/maturin build --release --locked \
+		--quiet --out $(WHEEL)/wheels
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(WHEEL)/site $(WHEEL)/wheels/cloze-*.whl
 	CLOZE_BIN=$(TARGET)/release/cloze HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 \
 		$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/python
+	PYTHONPATH=$(WHEEL)/site HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 \
+		$(VENV)/bin/python -m pytest -q -p no:cacheprovider python/tests
 
 $(VENV)/ready: $(REQUIREMENTS)
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt \
+		-r python/tests/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/python/requirements-exchange.txt
 	touch $@
 

@@ -51,6 +51,9 @@ pub enum Error {
     /// Input that cannot be used: no input, a broken tokenizer, too many rejects.
     #[error("{0}")]
     Input(Box<Finding>),
+    /// A file or folder that is not there.
+    #[error("{0}")]
+    Missing(Box<Finding>),
     /// An artefact whose bytes are not what was written.
     #[error("{0}")]
     Corrupt(Box<Finding>),
@@ -115,6 +118,16 @@ impl Error {
         remedy: impl Into<String>,
     ) -> Self {
         Self::Input(finding(place, found, expected, remedy))
+    }
+
+    /// Something that is not there.
+    pub fn missing(
+        place: impl Into<String>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Missing(finding(place, found, expected, remedy))
     }
 
     /// A damaged artefact.

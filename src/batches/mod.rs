@@ -9,8 +9,10 @@
 //!   of them share a row in the layout of that name.
 //! * [`order`]: the order of an epoch, computed and not stored.
 //! * [`masks`]: masked rows put into batches, in each layout.
-//! * [`reader`]: rows in that order, masked, in batches. Written once; [`stream`]
-//!   puts a thread around it.
+//! * [`cursor`]: rows of one corpus in that order.
+//! * [`reader`]: these, masked, in batches; [`stream`] puts a thread around it.
+//! * [`loader`]: an epoch for trainings elsewhere: shared between processes and their
+//!   workers ([`share`]), of several sources ([`mixture`]), in [`columns`].
 //! * [`random`]: rows by number, for loaders with an order of their own.
 //! * [`collator`]: rows that were cut elsewhere.
 //! * [`mod@validation`]: the rows held out, with masks of their own.
@@ -19,12 +21,17 @@
 pub mod batch;
 pub mod best_fit;
 pub mod collator;
+pub mod columns;
 pub mod corpus;
+pub mod cursor;
 pub mod cut;
+pub mod loader;
 pub mod masks;
+pub mod mixture;
 pub mod order;
 pub mod random;
 pub mod reader;
+pub mod share;
 pub mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,9 +41,13 @@ pub mod validation;
 pub use crate::masking::Realised;
 pub use batch::{Batch, Position};
 pub use collator::Collator;
+pub use columns::{Columns, LabelForm, Labels};
 pub use corpus::{Corpus, Split};
+pub use loader::{Draws, Loader};
+pub use mixture::Mixture;
 pub use random::RandomRows;
 pub use reader::{Order, Reader};
+pub use share::Share;
 pub use stream::Stream;
 pub use unigram::{Unigram, unigram};
 pub use validation::validation;

@@ -1,13 +1,11 @@
 //! Rows in the order of their epochs, masked, in batches: the work that
 //! [`super::stream`] puts on a thread of its own. Runs over the ends of epochs.
 //!
-//! Memory: one window of decoded record batches, 2.3 bytes a token with 16-bit ids
-//! (9 MB with the default of 4 Mi tokens), besides the batches it hands out.
+//! Memory: that of a [`Cursor`], besides the batches it hands out.
 
 use super::corpus::Corpus;
-use super::cut::{CutBatch, RowBuffer};
+use super::cursor::Cursor;
 use super::masks::BatchMasker;
-use super::order::{Epoch, rows_below};
 use super::{Batch, Position};
 use crate::base::error::Result;
 use crate::base::generator::Key;
@@ -35,30 +33,10 @@ pub struct Order {
 
 /// Reads batches, one after the other.
 pub struct Reader {
-    corpus: Arc<Corpus>,
     order: Order,
     masks: BatchMasker,
     position: Position,
-    epoch: Epoch,
-    window: Option<LoadedWindow>,
-    row: RowBuffer,
-}
-
-/// A window, decoded.
-struct LoadedWindow {
-    first: u64,
-    /// Its rows in the order of the epoch, each as a number within the window.
-    rows: Vec<u32>,
-    parts: Vec<Part>,
-}
-
-/// A record batch of a window.
-struct Part {
-    /// Its first row within the window.
-    first: u32,
-    /// Its first canonical row.
-    canonical: u64,
-    cut: CutBatch,
+    cursor: Cursor,
 }
 
 impl Reader {
@@ -71,15 +49,13 @@ impl Reader {
         position: Position,
     ) -> Result<Self> {
         let masks = BatchMasker::new(&corpus, masker)?;
-        let epoch = epoch(&corpus, &order, position.epoch);
+        let draws = (order.seed, order.window_tokens);
+        let cursor = Cursor::new(corpus, masks.projection(), draws, order.training);
         Ok(Self {
-            corpus,
             order,
             masks,
             position,
-            epoch,
-            window: None,
-            row: RowBuffer::default(),
+            cursor,
         })
     }
 
@@ -88,15 +64,15 @@ impl Reader {
         let mut batch = self.masks.begin(self.order.batch_rows);
         batch.step = self.stamp().step;
         for _ in 0..self.order.batch_rows {
-            let sample = self.next_row()?;
+            let stamp = self.stamp();
+            let (sample, row) = self.cursor.read(self.position)?;
             let key = Key {
                 seed: self.order.seed,
                 epoch: self.position.epoch,
                 sample,
                 copy: 0,
             };
-            let stamp = self.stamp();
-            self.masks.push(&self.row, key, stamp, &mut batch);
+            self.masks.push(row, key, stamp, &mut batch);
             self.advance();
         }
         self.masks.finish(&mut batch);
@@ -107,7 +83,7 @@ impl Reader {
     /// Where the row at the position stands in the training.
     fn stamp(&self) -> Stamp {
         let rows = u64::from(self.order.step_rows.max(1));
-        let read = self.position.epoch * self.epoch.rows() + self.position.row;
+        let read = self.position.epoch * self.cursor.rows() + self.position.row;
         Stamp {
             step: read / rows,
             place: (read % rows) as u32,
@@ -115,64 +91,13 @@ impl Reader {
         }
     }
 
-    /// Puts the row at the position into `self.row`; its canonical number.
-    fn next_row(&mut self) -> Result<u64> {
-        let at = self.position.row;
-        let here = |window: &LoadedWindow| {
-            (window.first..window.first + window.rows.len() as u64).contains(&at)
-        };
-        let window = match self.window.take().filter(here) {
-            Some(window) => window,
-            None => self.load(at)?,
-        };
-        let row = window.rows[(at - window.first) as usize];
-        let part = window.parts.partition_point(|part| part.first <= row) - 1;
-        let part = &window.parts[part];
-        let within = u64::from(row - part.first);
-        part.cut.fill(self.corpus.frame(), within, &mut self.row);
-        let canonical = part.canonical + within;
-        self.window = Some(window);
-        Ok(canonical)
-    }
-
-    fn load(&self, row: u64) -> Result<LoadedWindow> {
-        let window = self.epoch.window_of(row);
-        let mut parts = Vec::new();
-        let mut first = 0;
-        for &batch in self.epoch.batches_of(window) {
-            parts.push(Part {
-                first,
-                canonical: self.corpus.rows_of(batch as usize).start,
-                cut: self.corpus.read(batch as usize, self.masks.projection())?,
-            });
-            first += rows_below(&self.corpus, batch, self.order.training) as u32;
-        }
-        Ok(LoadedWindow {
-            first: window.first,
-            rows: self.epoch.rows_of(window),
-            parts,
-        })
-    }
-
     fn advance(&mut self) {
         self.position.row += 1;
-        if self.position.row >= self.epoch.rows() {
+        if self.position.row >= self.cursor.rows() {
             self.position = Position {
                 epoch: self.position.epoch + 1,
                 row: 0,
             };
-            self.epoch = epoch(&self.corpus, &self.order, self.position.epoch);
-            self.window = None;
         }
     }
-}
-
-fn epoch(corpus: &Corpus, order: &Order, epoch: u64) -> Epoch {
-    Epoch::new(
-        corpus,
-        order.training,
-        order.window_tokens,
-        order.seed,
-        epoch,
-    )
 }

@@ -8,16 +8,17 @@ use super::{Batch, Position};
 use crate::base::error::{Error, Result};
 use crate::masking::Masker;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Batches that wait for the model at most.
 pub const AHEAD: usize = 4;
 
-/// Batches without end. Dropping it ends its thread.
-pub struct Stream {
+/// Batches made ahead, in the form `B`. Dropping it ends its thread.
+pub struct Stream<B = Batch> {
     /// `None` only while it is dropped.
-    batches: Option<Receiver<Result<Batch>>>,
+    batches: Option<Receiver<Result<B>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,12 +32,20 @@ impl Stream {
         position: Position,
     ) -> Result<Self> {
         let mut reader = Reader::new(corpus, masker, order, position)?;
+        Self::start(move || Some(reader.read()))
+    }
+}
+
+impl<B: Send + 'static> Stream<B> {
+    /// Starts to make what `next` gives, until it gives nothing or an error.
+    pub(super) fn start(
+        mut next: impl FnMut() -> Option<Result<B>> + Send + 'static,
+    ) -> Result<Self> {
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new()
             .name("batches".into())
             .spawn(move || {
-                loop {
-                    let batch = reader.read();
+                while let Some(batch) = next() {
                     let failed = batch.is_err();
                     // A closed channel: the stream was dropped.
                     if sender.send(batch).is_err() || failed {
@@ -51,21 +60,52 @@ impl Stream {
         })
     }
 
-    /// The next batch; waits for it if need be. After an error there are no more.
-    pub fn read(&mut self) -> Result<Batch> {
-        self.batches
+    /// The next batch of a stream without end; waits for it if need be. After an error
+    /// there are no more.
+    pub fn read(&mut self) -> Result<B> {
+        self.next().unwrap_or_else(|| {
+            Err(Error::library(
+                "reading batches",
+                "the reading thread has ended",
+            ))
+        })
+    }
+
+    /// The next batch, if it is there within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Waited<B> {
+        match self
+            .batches
             .as_ref()
-            .and_then(|batches| batches.recv().ok())
-            .unwrap_or_else(|| {
-                Err(Error::library(
-                    "reading batches",
-                    "the reading thread has ended",
-                ))
-            })
+            .map(|batches| batches.recv_timeout(patience))
+        {
+            Some(Ok(batch)) => Waited::Batch(batch),
+            Some(Err(RecvTimeoutError::Timeout)) => Waited::NotYet,
+            Some(Err(RecvTimeoutError::Disconnected)) | None => Waited::Over,
+        }
     }
 }
 
-impl Drop for Stream {
+impl<B> Iterator for Stream<B> {
+    type Item = Result<B>;
+
+    /// The next batch; waits for it if need be.
+    fn next(&mut self) -> Option<Result<B>> {
+        self.batches.as_ref()?.recv().ok()
+    }
+}
+
+/// What there was within some time.
+#[derive(Debug)]
+pub enum Waited<B> {
+    /// A batch, or why there are no more.
+    Batch(Result<B>),
+    /// Nothing: ask again.
+    NotYet,
+    /// All batches were taken.
+    Over,
+}
+
+impl<B> Drop for Stream<B> {
     fn drop(&mut self) {
         // Closing the channel wakes a thread that waits to send.
         self.batches = None;

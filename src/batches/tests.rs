@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 mod collated;
 mod layouts;
+mod loaders;
 mod rows;
 
 const CLS: TokenId = 2;

@@ -9,29 +9,43 @@ mod stop;
 
 use crate::base::error::Result;
 use clap::Command;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command that the process was started with. Exit codes: 0 done, 1 failed,
 /// 2 wrong use.
 pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Runs the command of `arguments`, the first of which is the name of the program; its exit
+/// code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let command = match command() {
         Ok(command) => command,
         Err(error) => return failed(&error),
     };
-    let matches = command.get_matches();
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version come as errors, too; a closed terminal hears of neither.
+            let _ = error.print();
+            return error.exit_code() as u8;
+        }
+    };
     let outcome = match matches.subcommand() {
         Some((name, matches)) => commands::run(name, matches),
         None => Ok(()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => failed(&error),
     }
 }
 
-fn failed(error: &crate::base::error::Error) -> ExitCode {
+fn failed(error: &crate::base::error::Error) -> u8 {
     eprintln!("cloze: {error}");
-    ExitCode::from(error.exit_code())
+    error.exit_code()
 }
 
 /// The whole command line.

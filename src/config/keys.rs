@@ -82,6 +82,27 @@ pub fn from_table<T: DeserializeOwned + JsonSchema>(place: &str, table: toml::Ta
     })
 }
 
+/// Reads a configuration from the JSON object `text`; see [`from_toml`]. A key that is null
+/// is as if it were not there.
+pub fn from_json<T: DeserializeOwned + JsonSchema>(place: &str, text: &str) -> Result<T> {
+    let wrong = |found: String| Error::usage(place, found, "keys and values", "see its help");
+    let mut value: Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    drop_nulls(&mut value);
+    let table = toml::Table::try_from(value).map_err(|error| wrong(error.to_string()))?;
+    from_table(place, table)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(keys) => {
+            keys.retain(|_, value| !value.is_null());
+            keys.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
 /// Sets `table.key=value` in `table`.
 pub fn apply(table: &mut toml::Table, assignment: &str) -> Result<()> {
     let Some((path, value)) = assignment.split_once('=') else {
@@ -194,7 +215,33 @@ pub fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PipelineConfig;
+    use crate::config::{LoaderConfig, PipelineConfig, Strategy};
+
+    #[test]
+    fn json_is_read_as_toml_is() {
+        let text = r#"{"shards": ["a"], "weights": null, "length": 64, "held_out": 0,
+            "masking": {"preset": "bert", "strategy": "word", "prediction_rate": null}}"#;
+        let config: LoaderConfig = from_json("Loader", text).unwrap();
+        assert_eq!((config.length, config.held_out), (64, 0.0));
+        assert_eq!(config.masking.strategy, Strategy::Word);
+        assert_eq!(config.masking.prediction_rate, None);
+        for (text, found) in [
+            (
+                r#"{"masking": {"strateggy": "word"}}"#,
+                "did you mean strategy?",
+            ),
+            (
+                r#"{"masking": {"preset": "burt"}}"#,
+                "unknown variant `burt`",
+            ),
+            (r#"{"length": "long"}"#, "invalid type: string"),
+            ("[]", "found "),
+        ] {
+            let error = from_json::<LoaderConfig>("Loader", text).unwrap_err();
+            assert!(error.to_string().contains(found), "{error}");
+            assert!(error.to_string().starts_with("Loader"), "{error}");
+        }
+    }
 
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {

@@ -4,9 +4,11 @@
 //!
 //! Nothing here opens a file. `check` of a structure refuses what cannot work.
 
+pub mod collator;
 pub mod count;
 pub mod exchange;
 pub mod keys;
+pub mod loader;
 pub mod masking;
 pub mod model;
 pub mod pipeline;
@@ -18,8 +20,10 @@ pub mod tokenize;
 pub mod train;
 pub mod vocabulary;
 
+pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
+pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{
     Architecture, InitialAttention, InitialBias, ModelConfig, ModelShape, RotaryShape, Size,

@@ -1,10 +1,12 @@
 //! Layer 7, pipeline: stages put together. Each stage is one function from paths and
 //! a configuration to an artefact; `run` calls them in order.
 
+pub mod collator;
 pub mod count;
 pub mod export;
 pub mod import;
 pub mod inspect;
+pub mod loader;
 pub mod masks;
 pub mod merge;
 pub mod plot;

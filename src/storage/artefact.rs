@@ -28,7 +28,7 @@ impl Artefact {
             let beside = Manifest::beside(path);
             let has_manifest = place::exists(&beside)?;
             if !has_manifest && !place::exists(path)? {
-                return Err(Error::input(
+                return Err(Error::missing(
                     path.display().to_string(),
                     "no such file or folder",
                     "an artefact of cloze",

@@ -6,6 +6,7 @@
 //! and the same bits for any number of threads.
 
 pub mod checkpoint;
+pub mod engine;
 pub mod hugging_face;
 pub mod lanes;
 pub mod matrix;

@@ -1,7 +1,7 @@
 //! The training loop: schedule, passes, clip, step, log, validate, checkpoint.
 
 use super::checkpoint::{Checkpoints, State};
-use super::matrix::Matrix;
+use super::engine::{ByHand, Engine};
 use super::metrics::{self, Line, Metrics, Trained, Validated};
 use super::model::{Model, Noise};
 use super::ops::cross_entropy::Tally;
@@ -90,9 +90,8 @@ fn steps<N: FnMut() -> Result<Batch>>(
     let config = run.config;
     let keep = config.keep_checkpoints as usize;
     let checkpoints = Checkpoints::new(run.output.join("checkpoints"), keep);
-    let mut adam = AdamW::new(&model.parameters);
-    let mut gradients = model.parameters.map(|_| Matrix::empty());
-    let mut state = match checkpoints.resume(run.fingerprint, &mut model, &mut adam)? {
+    let mut moments = AdamW::new(&model.parameters);
+    let mut state = match checkpoints.resume(run.fingerprint, &mut model, &mut moments)? {
         Some(state) => {
             watch(Event::Resumed(state.step));
             state
@@ -103,6 +102,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
             ..State::default()
         },
     };
+    let mut engine: Box<dyn Engine> = Box::new(ByHand::new(model, moments));
     let mut metrics = Metrics::resume(&run.output.join("metrics.jsonl"), state.step)?;
     let mut next_batch = open(state.position)?;
     let started = Instant::now();
@@ -120,7 +120,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         };
         for _ in 0..config.accumulation {
             let batch = next_batch()?;
-            tally.add(&model.backward(&batch, noise, &mut gradients)?);
+            tally.add(&engine.backward(&batch, noise)?);
             realised.add(&batch.realised);
             noise.first_row += batch.rows as u64;
             state.tokens += metrics::tokens(&batch);
@@ -135,17 +135,12 @@ fn steps<N: FnMut() -> Result<Batch>>(
             let mut scale = 1.0 / tally.over as f64;
             let clip = config.optimizer.clip;
             if logs || clip > 0.0 {
-                gradient_norm = optimizer::norm(&gradients, scale);
+                gradient_norm = engine.gradient_norm(scale)?;
             }
             if clip > 0.0 && gradient_norm > clip {
                 scale *= clip / gradient_norm;
             }
-            let (parameters, step) = (&mut model.parameters, state.step);
-            let adamw = &config.optimizer;
-            adam.update(adamw, parameters, &gradients, scale, step, learning_rate);
-            for (_, gradient) in gradients.named_mut() {
-                *gradient = Matrix::empty();
-            }
+            engine.update(&config.optimizer, scale, state.step, learning_rate)?;
         }
         state.step += 1;
         state.window.add(&tally, &realised);
@@ -171,7 +166,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         let saves = due(config.checkpoint_every);
         if due(config.validation.every) && !validation.is_empty() {
             let paused = Instant::now();
-            let tally = validate(&model, validation)?;
+            let tally = validate(&*engine, validation)?;
             let line = Validated::new(state.step, &tally);
             metrics.append(&Line::Validation(line))?;
             state.last = Some((state.step, tally));
@@ -189,7 +184,8 @@ fn steps<N: FnMut() -> Result<Batch>>(
         if saves || stopped {
             let paused = Instant::now();
             metrics.sync()?;
-            watch(Event::Saved(checkpoints.save(&state, &model, &adam)?));
+            let (model, moments) = engine.state()?;
+            watch(Event::Saved(checkpoints.save(&state, model, moments)?));
             since += paused.elapsed();
         }
         if stopped && !last {
@@ -197,7 +193,7 @@ fn steps<N: FnMut() -> Result<Batch>>(
         }
     }
     Ok(Outcome {
-        model,
+        model: engine.finish()?,
         last: state.last.map(|(step, tally)| Validated::new(step, &tally)),
         best: state.best.map(|(step, tally)| Validated::new(step, &tally)),
         tokens: state.tokens,
@@ -205,10 +201,10 @@ fn steps<N: FnMut() -> Result<Batch>>(
 }
 
 /// Loss over all of `batches`, without dropout.
-pub fn validate(model: &Model, batches: &[Batch]) -> Result<Tally> {
+fn validate(engine: &dyn Engine, batches: &[Batch]) -> Result<Tally> {
     let mut tally = Tally::default();
     for batch in batches {
-        tally.add(&model.evaluate(batch)?);
+        tally.add(&engine.evaluate(batch)?);
     }
     Ok(tally)
 }

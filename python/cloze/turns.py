@@ -1,0 +1,82 @@
+"""Which epoch a pass over a loader is, where the workers of a ``DataLoader`` have to agree on it.
+
+Workers are copies in other processes, and each begins its part of a pass by itself. What they
+share with the loader that they are copies of is one number: the epoch, and a tag of the pass that
+has it. The first worker of a pass finds another pass's tag there and counts on; the others find
+their own tag. Two that come at the same time write the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_EPOCHS = 1 << 24
+_TAGS = 1 << 38
+
+
+class Turns:
+    """The epochs of passes, counted."""
+
+    def __init__(self) -> None:
+        try:
+            import torch
+        except ImportError:
+            self._cell: Any = [0]
+        else:
+            self._cell = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._begun = 0
+        self._tag = 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # A worker that was spawned was handed the memory itself; a copy has memory of its own.
+        if not isinstance(self._cell, list) and not self._cell.is_shared():
+            self._cell.share_memory_()
+
+    def _read(self) -> tuple[int, int]:
+        tag, epoch = divmod(int(self._cell[0]), _EPOCHS)
+        return tag, epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the pass at hand, or of the next one where it was set."""
+        return self._read()[1]
+
+    @property
+    def waiting(self) -> bool:
+        """No pass has begun since the epoch was set."""
+        return self._read()[0] == 0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Another process has the pass at hand."""
+        return self._read()[0] not in (0, self._tag)
+
+    @property
+    def turn(self) -> int:
+        """How many passes this copy has begun."""
+        return self._begun
+
+    def set(self, epoch: int) -> None:
+        """Makes the next pass epoch ``epoch``."""
+        if not 0 <= epoch < _EPOCHS:
+            raise ValueError(f"epoch: found {epoch}, expected 0 to {_EPOCHS - 1}")
+        self._cell[0] = epoch
+
+    def begin(self) -> int:
+        """Begins a pass; its epoch."""
+        self._begun += 1
+        self._tag = hash((_seed(), self._begun)) % (_TAGS - 1) + 1
+        tag, epoch = self._read()
+        if tag != self._tag:
+            epoch += tag != 0
+            self._cell[0] = self._tag * _EPOCHS + epoch
+        return epoch
+
+
+def _seed() -> int:
+    """A number that the workers of one pass have in common, and no other pass has."""
+    data = sys.modules.get("torch.utils.data")
+    info = None if data is None else data.get_worker_info()
+    return 0 if info is None else info.seed - info.id
