@@ -126,8 +126,8 @@ pub fn options(matches: &ArgMatches, defaults: StageOptions) -> Result<StageOpti
             .flatten()
             .copied()
             .unwrap_or(false),
+        stop: stop::on_signal(progress.clone())?,
         progress,
-        stop: stop::on_signal(progress)?,
     })
 }
 

@@ -3,8 +3,7 @@
 //! by a kill alike. What is told of a run is what its configuration differs in.
 
 use crate::base::error::{Error, Result};
-use crate::pipeline::chart::{self, COLOURS, HEIGHT, Panel, Range, WIDTH};
-use crate::storage::atomic;
+use crate::pipeline::chart::{COLOURS, Format, HEIGHT, Page, Panel, Range, WIDTH};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,16 +27,15 @@ pub enum Against {
 /// Draws the runs in the folders `runs` to the file `output`.
 ///
 /// # Errors
-/// A folder without metrics, a line that is none, and a name that is not of an SVG.
+/// A folder without metrics, a line that is none, and a name that ends neither in .svg nor in .png.
 pub fn plot_runs(runs: &[PathBuf], against: Against, output: &Path) -> Result<()> {
-    chart::check_name("--output", output)?;
+    let format = Format::of("--output", output)?;
     let lines: Vec<Run> = runs
         .iter()
         .map(|run| Run::read(run, against))
         .collect::<Result<_>>()?;
     let names = names(runs)?;
-    let svg = render(&lines, &names, against);
-    atomic::write(output, svg.as_bytes()).map(drop)
+    draw(&lines, &names, against).write(output, format)
 }
 
 /// A point: how far the run is, and a value.
@@ -151,11 +149,11 @@ const PANELS: [Shown; 4] = [
     },
 ];
 
-fn render(runs: &[Run], names: &[String], against: Against) -> String {
+fn draw(runs: &[Run], names: &[String], against: Against) -> Page {
     let (across, down) = (WIDTH + 90.0, HEIGHT + 100.0);
     let entries = 2.0 * down + 10.0;
     let height = entries + 20.0 * runs.len() as f64 + 10.0;
-    let mut svg = chart::open(2.0 * across + 20.0, height);
+    let mut page = Page::new(2.0 * across + 20.0, height);
     let all = |line: &'static str| runs.iter().flat_map(move |run| run.points(line));
     let furthest = ["loss", "validation"]
         .into_iter()
@@ -190,21 +188,20 @@ fn render(runs: &[Run], names: &[String], against: Against) -> String {
                 Against::Tokens => "tokens",
             },
         };
-        panel.axes(&mut svg);
-        for (run, colour) in runs.iter().zip(COLOURS.iter().cycle()) {
+        panel.axes(&mut page);
+        for (run, colour) in runs.iter().zip(COLOURS.into_iter().cycle()) {
             for (line, dashed) in shown.lines.iter().zip([false, true]) {
                 let points = thinned(run.points(line)).into_iter();
                 let points = points.map(|(x, y)| (x, shown.scale * y));
-                panel.line(points, colour, dashed, &mut svg);
+                panel.line(points, colour, dashed, &mut page);
             }
         }
     }
-    for ((name, colour), row) in names.iter().zip(COLOURS.iter().cycle()).zip(0u32..) {
+    for ((name, colour), row) in names.iter().zip(COLOURS.into_iter().cycle()).zip(0u32..) {
         let place = (76.0, entries + 20.0 * f64::from(row));
-        chart::entry(place, colour, name, &mut svg);
+        page.entry(place, colour, name);
     }
-    svg.push_str("</svg>\n");
-    svg
+    page
 }
 
 /// At most [`POINTS`] of them, each the mean of neighbours.
@@ -324,7 +321,7 @@ mod tests {
             plot_runs(&[low.clone(), high.clone()], against, &file).unwrap();
             let svg = std::fs::read_to_string(&file).unwrap();
             // Two losses, two learning rates, four rates; single validations, and the legend.
-            assert_eq!(svg.matches("<polyline").count(), 8);
+            assert_eq!(svg.matches("stroke-width=\"1.5\"").count(), 8);
             assert_eq!(svg.matches("<circle").count(), 2 + 2);
             assert!(
                 svg.contains("low: masking.corruption_rate = 0.15<"),
@@ -340,8 +337,15 @@ mod tests {
         let svg = std::fs::read_to_string(&file).unwrap();
         assert!(svg.contains("low</text>"), "{svg}");
         let png = folder.path().join("runs.png");
-        let error = plot_runs(&[low], Against::Steps, &png).unwrap_err();
-        assert!(error.to_string().contains(".svg"), "{error}");
+        plot_runs(std::slice::from_ref(&low), Against::Steps, &png).unwrap();
+        assert!(
+            std::fs::read(&png)
+                .unwrap()
+                .starts_with(b"\x89PNG\r\n\x1a\n")
+        );
+        let other = folder.path().join("runs.pdf");
+        let error = plot_runs(&[low], Against::Steps, &other).unwrap_err();
+        assert!(error.to_string().contains(".svg or .png"), "{error}");
         let none = [folder.path().join("none")];
         let error = plot_runs(&none, Against::Steps, &file).unwrap_err();
         assert!(error.to_string().contains("no metrics.jsonl"), "{error}");

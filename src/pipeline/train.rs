@@ -246,7 +246,7 @@ fn fill(config: &TrainConfig, first_step: u64) -> Option<Fill> {
 }
 
 fn tell(config: &TrainConfig, options: &StageOptions, event: &Event) {
-    let told = options.progress;
+    let told = &options.progress;
     match event {
         Event::Resumed(step) => told.note("train", &format!("goes on from step {step}")),
         Event::Trained(line) => {

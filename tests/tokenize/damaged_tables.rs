@@ -62,13 +62,16 @@ fn in_arrow_stream() -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
+/// Ids and word starts of documents, by document id.
+type Documents = BTreeMap<u64, (Vec<u32>, Vec<bool>)>;
+
 /// A folder with a table between two files that are whole.
 struct Folder {
     input: PathBuf,
     table: PathBuf,
     out: PathBuf,
     /// What comes of the two files, by document id.
-    beside: BTreeMap<u64, (Vec<u32>, Vec<bool>)>,
+    beside: Documents,
 }
 
 impl Folder {
@@ -91,7 +94,7 @@ impl Folder {
     }
 
     /// All documents, and how many rejections there are.
-    fn tokenise(&self) -> (BTreeMap<u64, (Vec<u32>, Vec<bool>)>, usize) {
+    fn tokenise(&self) -> (Documents, usize) {
         let _ = fs::remove_dir_all(&self.out);
         let config = TokenizeConfig {
             max_rejected: 1.0,

@@ -24,7 +24,9 @@ pub fn command() -> Command {
                 .value_parser(["steps", "tokens"])
                 .default_value("steps"),
         )
-        .arg(output("File that the picture goes to, which ends in .svg"))
+        .arg(output(
+            "File that the picture goes to, which ends in .svg or .png",
+        ))
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {

@@ -1,18 +1,19 @@
 //! Marks as SVG: plain elements, no script and no style sheet.
 
-use super::{Colour, Mark, PAGE, Place, Side, Size};
+use super::{Colour, DASH, Mark, Page, Place, RADIUS, Side, Size};
+use crate::pipeline::preview::html::escaped;
 use std::fmt::Write;
 
-/// A page with these marks.
-pub(super) fn page(marks: &[Mark]) -> String {
-    let (width, height) = PAGE;
+/// The page as an SVG.
+pub(super) fn page(page: &Page) -> String {
+    let (width, height) = (page.width, page.height);
     // Writing to a String cannot fail.
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
     );
-    for mark in marks {
+    for mark in &page.marks {
         element(mark, &mut svg);
     }
     svg.push_str("</svg>\n");
@@ -31,18 +32,14 @@ fn element(mark: &Mark, svg: &mut String) {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"{}/>",
             points(places),
             hex(*colour),
-            if *dashed {
-                " stroke-dasharray=\"2 3\""
-            } else {
-                ""
-            }
+            dashes(*dashed)
         ),
         Mark::Dot {
             place: (x, y),
             colour,
         } => writeln!(
             svg,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{}\"/>",
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{RADIUS}\" fill=\"{}\"/>",
             hex(*colour)
         ),
         Mark::Text {
@@ -52,7 +49,7 @@ fn element(mark: &Mark, svg: &mut String) {
             size,
         } => writeln!(
             svg,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\"{}{}>{text}</text>",
+            "<text x=\"{x:.1}\" y=\"{y:.1}\"{}{}>{}</text>",
             match side {
                 Side::First => "",
                 Side::Middle => " text-anchor=\"middle\"",
@@ -62,9 +59,18 @@ fn element(mark: &Mark, svg: &mut String) {
                 Size::Usual => "",
                 Size::Title => " font-weight=\"bold\"",
                 Size::Exponent => " font-size=\"9\"",
-            }
+            },
+            escaped(text)
         ),
     };
+}
+
+fn dashes(dashed: bool) -> String {
+    let [dash, gap] = DASH;
+    match dashed {
+        true => format!(" stroke-dasharray=\"{dash} {gap}\""),
+        false => String::new(),
+    }
 }
 
 fn points(places: &[Place]) -> String {

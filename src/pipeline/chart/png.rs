@@ -2,7 +2,7 @@
 //! near its middle they come; letters are pictures that come with the program, so that
 //! the bytes depend on no font of the machine.
 
-use super::{BLACK, Colour, Mark, PAGE, Place, Side, Size};
+use super::{BLACK, Colour, DASH, Mark, Page, Place, RADIUS, Side, Size};
 use crate::base::error::{Error, Result};
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
@@ -12,16 +12,10 @@ use std::io::Write;
 /// Pixels to a unit of the page.
 const SCALE: f64 = 2.0;
 
-/// Lengths of a dash and of what is left out behind it, in units of the page.
-const DASH: [f64; 2] = [2.0, 3.0];
-
-/// Radius of a dot, in units of the page.
-const RADIUS: f64 = 4.0;
-
-/// A page with these marks.
-pub(super) fn page(marks: &[Mark]) -> Result<Vec<u8>> {
-    let mut page = Page::white();
-    for mark in marks {
+/// The page as a PNG.
+pub(super) fn page(drawn: &Page) -> Result<Vec<u8>> {
+    let mut page = Pixels::white(drawn);
+    for mark in &drawn.marks {
         match mark {
             Mark::Line {
                 places,
@@ -43,15 +37,15 @@ pub(super) fn page(marks: &[Mark]) -> Result<Vec<u8>> {
 }
 
 /// Rows of pixels, the upper one first.
-struct Page {
+struct Pixels {
     width: usize,
     height: usize,
     pixels: Vec<Colour>,
 }
 
-impl Page {
-    fn white() -> Self {
-        let [width, height] = [PAGE.0, PAGE.1].map(|side| (SCALE * side) as usize);
+impl Pixels {
+    fn white(page: &Page) -> Self {
+        let [width, height] = [page.width, page.height].map(|side| (SCALE * side) as usize);
         Self {
             width,
             height,

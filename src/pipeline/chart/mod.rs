@@ -1,32 +1,168 @@
-//! Line charts as plain SVG: panels with axes, lines in them, words beside them. The same
-//! bytes for the same points.
+//! Line charts: panels with axes, lines in them, words beside them. A chart is drawn once,
+//! as marks on a page, and written as SVG or PNG: the same bytes for the same points.
+
+mod png;
+mod svg;
 
 use crate::base::error::{Error, Result};
-use crate::pipeline::preview::html::escaped;
-use std::fmt::Write;
+use crate::storage::atomic;
 use std::path::Path;
 
-/// Of a panel's frame, in pixels.
+/// Of a panel's frame, in pixels of an SVG; a PNG has twice as many.
 pub const WIDTH: f64 = 400.0;
-/// Of a panel's frame, in pixels.
+/// Of a panel's frame, in pixels of an SVG.
 pub const HEIGHT: f64 = 300.0;
 
-/// Told apart by the colour-blind as well (Okabe and Ito 2008).
-pub const COLOURS: [&str; 8] = [
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999",
-];
+/// Red, green and blue.
+pub type Colour = [u8; 3];
 
-/// Refuses a name of another kind of file than charts are written as.
-pub fn check_name(flag: &str, file: &Path) -> Result<()> {
-    if file.extension().is_some_and(|extension| extension == "svg") {
-        return Ok(());
+/// Told apart by the colour-blind as well (Okabe and Ito 2008).
+pub const COLOURS: [Colour; 8] = [
+    [0x00, 0x72, 0xb2],
+    [0xd5, 0x5e, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xcc, 0x79, 0xa7],
+    [0xe6, 0x9f, 0x00],
+    [0x56, 0xb4, 0xe9],
+    BLACK,
+    [0x99; 3],
+];
+const BLACK: Colour = [0; 3];
+const FRAME: Colour = [0x88; 3];
+const GRID: Colour = [0xee; 3];
+
+/// Lengths of a dash and of what is left out behind it, in units of the page.
+const DASH: [f64; 2] = [4.0, 3.0];
+/// Radius of a dot, in units of the page.
+const RADIUS: f64 = 4.0;
+
+/// A place on the page: from its left and its upper edge.
+pub type Place = (f64, f64);
+
+/// What is drawn, in order.
+enum Mark {
+    /// A line through places.
+    Line {
+        places: Vec<Place>,
+        colour: Colour,
+        width: f64,
+        dashed: bool,
+    },
+    /// A filled circle.
+    Dot { place: Place, colour: Colour },
+    /// A text whose first, middle or last character stands at a place, on its baseline.
+    Text {
+        place: Place,
+        text: String,
+        side: Side,
+        size: Size,
+    },
+}
+
+/// Which part of a text stands at its place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Side {
+    /// Its first character.
+    First,
+    /// Its middle.
+    Middle,
+    /// Its last character.
+    Last,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Size {
+    Usual,
+    Title,
+    Exponent,
+}
+
+/// A white page and what is drawn on it.
+pub struct Page {
+    width: f64,
+    height: f64,
+    marks: Vec<Mark>,
+}
+
+impl Page {
+    /// Nothing yet, in pixels of an SVG.
+    pub fn new(width: f64, height: f64) -> Self {
+        Self {
+            width,
+            height,
+            marks: Vec::new(),
+        }
     }
-    Err(Error::usage(
-        flag,
-        file.display().to_string(),
-        "a file that ends in .svg",
-        "name it so; a browser shows it",
-    ))
+
+    /// Draws a line.
+    pub fn line(&mut self, places: Vec<Place>, colour: Colour, width: f64, dashed: bool) {
+        self.marks.push(Mark::Line {
+            places,
+            colour,
+            width,
+            dashed,
+        });
+    }
+
+    /// Draws a filled circle.
+    pub fn dot(&mut self, place: Place, colour: Colour) {
+        self.marks.push(Mark::Dot { place, colour });
+    }
+
+    /// Writes `text`, a part of which stands at `place`.
+    pub fn text(&mut self, place: Place, text: impl Into<String>, side: Side) {
+        self.sized(place, text, side, Size::Usual);
+    }
+
+    /// A dot in a colour and what it stands for.
+    pub fn entry(&mut self, (x, y): Place, colour: Colour, text: &str) {
+        self.dot((x, y - 4.0), colour);
+        self.text((x + 10.0, y), text, Side::First);
+    }
+
+    fn sized(&mut self, place: Place, text: impl Into<String>, side: Side, size: Size) {
+        self.marks.push(Mark::Text {
+            place,
+            text: text.into(),
+            side,
+            size,
+        });
+    }
+
+    /// Writes the page to `file`, as its name says.
+    pub fn write(&self, file: &Path, format: Format) -> Result<()> {
+        let bytes = match format {
+            Format::Svg => svg::page(self).into_bytes(),
+            Format::Png => png::page(self)?,
+        };
+        atomic::write(file, &bytes).map(drop)
+    }
+}
+
+/// What a chart is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines and letters, for browsers and papers.
+    Svg,
+    /// Pixels, two for each of an SVG.
+    Png,
+}
+
+impl Format {
+    /// That which the name of `file`, given as `flag`, ends in; known before anything is
+    /// drawn.
+    pub fn of(flag: &str, file: &Path) -> Result<Self> {
+        match file.extension().map(|extension| extension.to_str()) {
+            Some(Some("svg")) => Ok(Self::Svg),
+            Some(Some("png")) => Ok(Self::Png),
+            _ => Err(Error::usage(
+                flag,
+                file.display().to_string(),
+                "a file that ends in .svg or .png",
+                "name it so",
+            )),
+        }
+    }
 }
 
 /// The values of an axis from its first end to its other.
@@ -143,7 +279,7 @@ pub struct Panel<'a> {
 
 impl Panel<'_> {
     /// The pixel of a value; what lies beyond an end stands at it.
-    pub fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+    pub fn place(&self, (x, y): (f64, f64)) -> Place {
         (
             self.left + WIDTH * self.x.share(x).clamp(0.0, 1.0),
             self.top + HEIGHT * (1.0 - self.y.share(y).clamp(0.0, 1.0)),
@@ -155,53 +291,41 @@ impl Panel<'_> {
         self.top + HEIGHT
     }
 
-    /// Draws frame, title, ticks and their lines.
-    pub fn axes(&self, svg: &mut String) {
+    /// Draws title, ticks and their lines, and the frame.
+    pub fn axes(&self, page: &mut Page) {
         let (left, right, top, foot) = (self.left, self.left + WIDTH, self.top, self.bottom());
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            svg,
-            "<text x=\"{left}\" y=\"{:.0}\" font-weight=\"bold\">{}</text>\n\
-             <rect x=\"{left}\" y=\"{top}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"none\" \
-             stroke=\"#888\"/>",
-            top - 14.0,
-            escaped(self.title)
-        );
+        page.sized((left, top - 14.0), self.title, Side::First, Size::Title);
         for at in self.x.ticks() {
             let x = left + WIDTH * self.x.share(at);
-            let told = match self.x.by_power {
-                true => format!(
-                    "10<tspan dy=\"-5\" font-size=\"9\">{:.0}</tspan>",
-                    at.log10()
-                ),
-                false => self.x.told(at),
-            };
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{foot}\" stroke=\"#eee\"/>\
-                 <text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{told}</text>",
-                foot + 18.0
-            );
+            page.line(vec![(x, top), (x, foot)], GRID, 1.0, false);
+            if self.x.by_power {
+                let exponent = format!("{:.0}", at.log10());
+                page.text((x + 4.0, foot + 18.0), "10", Side::Last);
+                page.sized(
+                    (x + 5.0, foot + 13.0),
+                    exponent,
+                    Side::First,
+                    Size::Exponent,
+                );
+            } else {
+                page.text((x, foot + 18.0), self.x.told(at), Side::Middle);
+            }
         }
         for at in self.y.ticks() {
             let y = top + HEIGHT * (1.0 - self.y.share(at));
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{left}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"#eee\"/>\
-                 <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}{}</text>",
-                left - 6.0,
-                y + 4.0,
-                self.y.told(at),
-                self.unit
-            );
+            page.line(vec![(left, y), (right, y)], GRID, 1.0, false);
+            let told = self.y.told(at) + self.unit;
+            page.text((left - 6.0, y + 4.0), told, Side::Last);
         }
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
-            left + WIDTH / 2.0,
-            foot + 38.0,
-            escaped(self.foot)
-        );
+        let corners = [
+            (left, top),
+            (right, top),
+            (right, foot),
+            (left, foot),
+            (left, top),
+        ];
+        page.line(corners.to_vec(), FRAME, 1.0, false);
+        page.text((left + WIDTH / 2.0, foot + 38.0), self.foot, Side::Middle);
     }
 
     /// Draws a line through `points`, broken into dashes where wanted; a single one as a
@@ -209,53 +333,16 @@ impl Panel<'_> {
     pub fn line(
         &self,
         points: impl IntoIterator<Item = (f64, f64)>,
-        colour: &str,
+        colour: Colour,
         dashed: bool,
-        svg: &mut String,
+        page: &mut Page,
     ) {
-        let places: Vec<(f64, f64)> = points.into_iter().map(|point| self.place(point)).collect();
-        if let [(x, y)] = places[..] {
-            let _ = writeln!(
-                svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
-            );
-            return;
+        let places: Vec<Place> = points.into_iter().map(|point| self.place(point)).collect();
+        match places[..] {
+            [place] => page.dot(place, colour),
+            _ => page.line(places, colour, 1.5, dashed),
         }
-        svg.push_str("<polyline points=\"");
-        for (x, y) in places {
-            let _ = write!(svg, "{x:.1},{y:.1} ");
-        }
-        let dashes = if dashed {
-            " stroke-dasharray=\"5 4\""
-        } else {
-            ""
-        };
-        let _ = writeln!(
-            svg,
-            "\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"{dashes}/>"
-        );
     }
-}
-
-/// Opens a picture of this size, white.
-pub fn open(width: f64, height: f64) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
-    )
-}
-
-/// A dot in a colour and what it stands for.
-pub fn entry((x, y): (f64, f64), colour: &str, text: &str, svg: &mut String) {
-    let _ = writeln!(
-        svg,
-        "<circle cx=\"{x:.0}\" cy=\"{:.0}\" r=\"4\" fill=\"{colour}\"/>\
-         <text x=\"{:.0}\" y=\"{y:.0}\">{}</text>",
-        y - 4.0,
-        x + 10.0,
-        escaped(text)
-    );
 }
 
 #[cfg(test)]
