@@ -105,8 +105,8 @@ class Loader(_Base[Batch]):
     >>> masked = batch["labels"] != -100
     >>> bool((batch["input_ids"][masked] == 4).all())  # [MASK]
     True
-    >>> round(float(masked.float().mean()), 2)
-    0.39
+    >>> round(float(masked.float().mean()), 1)
+    0.4
     """
 
     def __init__(
@@ -153,6 +153,7 @@ class Loader(_Base[Batch]):
         self._turns = Turns()
         self._start = _Place(0, 0)
         self._at = self._start
+        self._untouched = False
         self._open()
 
     def _open(self) -> None:
@@ -199,11 +200,14 @@ class Loader(_Base[Batch]):
                 stacklevel=2,
             )
         self._turns.set(epoch)
+        self._untouched = False
         self._start = self._at = _Place(epoch, 0)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = _worker()
-        epoch = self._turns.begin()
+        # A pass that nothing was asked of is none: Lightning begins one to look at it.
+        epoch = self._turns.begin(again=self._untouched)
+        self._untouched = True
         if self._start.epoch != epoch:
             self._start = _Place(epoch, 0)
         start = self._start
@@ -218,6 +222,7 @@ class Loader(_Base[Batch]):
 
     def _read(self, start: _Place, worker: tuple[int, int]) -> Iterator[Batch]:
         turn = self._turns.turn
+        self._untouched = False
         batches = self._shards.start(
             self.batch_size,
             (self.rank, self.world_size),
@@ -275,6 +280,7 @@ class Loader(_Base[Batch]):
         of = None if worker is None else (worker[0], worker[1])
         place = _Place(state_dict["epoch"], state_dict["row"], state_dict.get("step", 0), of)
         self._turns.set(place.epoch)
+        self._untouched = False
         self._start = self._at = place
 
     def validation(

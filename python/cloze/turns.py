@@ -19,12 +19,14 @@ class Turns:
     """The epochs of passes, counted."""
 
     def __init__(self) -> None:
+        self._cell: Any
         try:
             import torch
         except ImportError:
-            self._cell: Any = [0]
+            self._cell = [0]
         else:
-            self._cell = torch.zeros(1, dtype=torch.int64).share_memory_()
+            cell: Any = torch.zeros(1, dtype=torch.int64)
+            self._cell = cell.share_memory_()
         self._begun = 0
         self._tag = 0
 
@@ -64,13 +66,14 @@ class Turns:
             raise ValueError(f"epoch: found {epoch}, expected 0 to {_EPOCHS - 1}")
         self._cell[0] = epoch
 
-    def begin(self) -> int:
-        """Begins a pass; its epoch."""
+    def begin(self, again: bool = False) -> int:
+        """Begins a pass; its epoch. It may be the pass at hand ``again``, if that is this copy's."""
+        again = again and self._read()[0] == self._tag
         self._begun += 1
         self._tag = hash((_seed(), self._begun)) % (_TAGS - 1) + 1
         tag, epoch = self._read()
         if tag != self._tag:
-            epoch += tag != 0
+            epoch += tag != 0 and not again
             self._cell[0] = self._tag * _EPOCHS + epoch
         return epoch
 

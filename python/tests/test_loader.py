@@ -106,6 +106,9 @@ def test_a_pass_is_an_epoch_and_the_next_pass_the_next_one(shards):
     assert rows(epochs[0]) != rows(epochs[1]) != rows(epochs[2])
     one.set_epoch(1)
     assert same(list(one), epochs[1])
+    # A pass that is begun and not read is none.
+    iter(one)
+    assert one.epoch == 2
     assert same(list(one), epochs[2])
     assert sum(len(batch["input_ids"]) for batch in epochs[0]) == one.rows
 
