@@ -2,6 +2,7 @@
 memory of whole processes, f32, on the same number of rows, tokens and labels.
 
 python benches/training.py SHARDS [--cloze target/release/cloze] [--rounds 3]
+    [--sizes mini small] [--lengths 128 512] [--dropout 0 0.1]
 
 SHARDS is a folder that `cloze shard` wrote, of documents longer than 512 tokens mostly.
 cloze trains from it with the loader, masks and metrics of any run; PyTorch gets its ids
@@ -133,6 +134,9 @@ def main():
     parser.add_argument("shards", type=Path)
     parser.add_argument("--cloze", type=Path, default=Path("target/release/cloze"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--lengths", nargs="+", type=int, default=[n for n, _ in SHAPES])
+    parser.add_argument("--dropout", nargs="+", type=float, default=[0.0, 0.1])
     parser.add_argument("--torch", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.torch:
@@ -140,9 +144,10 @@ def main():
         return
     tokenizer = json.loads((arguments.shards / "manifest.json").read_text())["tokenizer"]
     vocabulary = tokenizer["vocabulary_size"]
-    for size in SIZES:
-        for length, rows in SHAPES:
-            for dropout in (0.0, 0.1):
+    shapes = [shape for shape in SHAPES if shape[0] in arguments.lengths]
+    for size in arguments.sizes:
+        for length, rows in shapes:
+            for dropout in arguments.dropout:
                 ours, theirs, memory = [], [], [0.0, 0.0]
                 for _ in range(arguments.rounds):
                     with tempfile.TemporaryDirectory() as folder:

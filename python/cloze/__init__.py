@@ -19,28 +19,75 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .artefacts import (
+        Artefact,
+        Counts,
+        MaskingVocabulary,
+        Runs,
+        Shards,
+        Tokens,
+        TrainingRun,
+        open,
+    )
+    from .batch import Batch
     from .collator import DataCollator
     from .loader import Loader
-    from .tensors import Batch, stack
+    from .stages import count, inspect, shard, tokenize, train, verify, vocabulary
+    from .tensors import stack
 
 __all__ = [
+    "Artefact",
     "Batch",
     "CorruptError",
+    "Counts",
     "DataCollator",
     "DivergedError",
     "Error",
     "InputError",
     "Loader",
+    "MaskingVocabulary",
     "MismatchError",
     "MissingError",
     "ResourceError",
+    "Runs",
+    "Shards",
+    "Tokens",
+    "TrainingRun",
     "UsageError",
     "__version__",
+    "count",
+    "inspect",
+    "open",
+    "shard",
     "stack",
+    "tokenize",
+    "train",
+    "verify",
+    "vocabulary",
 ]
 
 # Where they are; these import torch where it is installed, so they are read when asked for.
-_LAZY = {"DataCollator": "collator", "Loader": "loader", "Batch": "tensors", "stack": "tensors"}
+_LAZY = {
+    "Artefact": "artefacts",
+    "Batch": "batch",
+    "Counts": "artefacts",
+    "DataCollator": "collator",
+    "Loader": "loader",
+    "MaskingVocabulary": "artefacts",
+    "Runs": "artefacts",
+    "Shards": "artefacts",
+    "Tokens": "artefacts",
+    "TrainingRun": "artefacts",
+    "count": "stages",
+    "inspect": "stages",
+    "open": "artefacts",
+    "shard": "stages",
+    "stack": "tensors",
+    "tokenize": "stages",
+    "train": "stages",
+    "verify": "stages",
+    "vocabulary": "stages",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -138,11 +138,12 @@ class DataCollator:
         step = (self._calls * workers + worker) // self.accumulation
         samples, seed, epoch = self._keys(examples, worker)
         self._calls += 1
-        batch: Batch = self._native.collate(
+        batch = self._native.collate(
             rows, samples, (seed, epoch, step), self.pad_to_multiple_of or 1, self._sparse
         )
         self._carry(examples, batch)
-        return convert(batch, format_of(return_tensors) if return_tensors else self._format)
+        to = format_of(return_tensors) if return_tensors else self._format
+        return convert(batch, to, self._tokenizer)
 
     def _keys(self, examples: list[Any], worker: int) -> tuple[list[int], int, int]:
         """The sample of each example, the seed and the epoch."""
@@ -161,7 +162,7 @@ class DataCollator:
 
         return numpy.random.randint(2**63 - 1, size=count).tolist(), 0, 0
 
-    def _carry(self, examples: list[Any], batch: Batch) -> None:
+    def _carry(self, examples: list[Any], batch: dict[str, Any]) -> None:
         """Hands on the columns that are no rows of ids: token types filled up with 0, and what has
         one value or one shape in all examples."""
         import numpy

@@ -143,6 +143,7 @@ class Loader(_Base[Batch]):
             "read": read,
         }
         self._config = json.dumps(config, default=os.fspath)
+        self._source = config["shards"][0] if config["shards"] else None
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
@@ -236,7 +237,7 @@ class Loader(_Base[Batch]):
                     self._at = _Place(start.epoch, row)
                 else:
                     self._at = _Place(start.epoch, start.row, step, worker)
-            yield convert(batch, self._format)
+            yield convert(batch, self._format, self._source)
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """Where the loader stands: behind the batch that it handed out last; with ``batches``,
@@ -291,13 +292,13 @@ class Loader(_Base[Batch]):
         seed: int = 15,
     ) -> list[Batch]:
         """The rows held out, as ``cloze train`` validates on them: masked uniformly at ``rate``, all
-        by the mask token, the same whatever the training masks are. Of more than ``max_rows`` of a
-        source that many are taken, evenly.
+        by the mask token, the same whatever the training masks are, in their layout. Of more than
+        ``max_rows`` of a source that many are taken, evenly.
         """
         batches = self._shards.validation(
             batch_size or self.batch_size, (rate, max_rows, seed), self._sparse
         )
-        return [convert(batch, self._format) for batch in batches]
+        return [convert(batch, self._format, self._source) for batch in batches]
 
 
 class _Place(NamedTuple):

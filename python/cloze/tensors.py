@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-Batch = dict[str, Any]
-"""Columns by name: torch tensors, or NumPy arrays."""
+from .batch import Batch, Source
 
 Format = Literal["pt", "np"]
 
@@ -23,16 +22,16 @@ def format_of(return_tensors: Format | None) -> Format:
     return return_tensors
 
 
-def convert(batch: Batch, to: Format) -> Batch:
-    """The arrays of ``batch`` as tensors that share their memory."""
+def convert(columns: Mapping[str, Any], to: Format, source: Source) -> Batch:
+    """The arrays of ``columns`` as tensors that share their memory, with where their tokenizer is."""
     if to == "np":
-        return batch
+        return Batch.of(columns, source)
     import torch
 
-    return {name: torch.from_numpy(array) for name, array in batch.items()}
+    return Batch.of({name: torch.from_numpy(array) for name, array in columns.items()}, source)
 
 
-def stack(batches: Sequence[Batch]) -> Batch:
+def stack(batches: Sequence[Mapping[str, Any]]) -> Batch:
     """One batch of several, row below row: the ``data_collator`` of a ``Trainer`` whose data set is a
     :class:`cloze.Loader`. Of one batch it is the batch itself.
 
@@ -41,14 +40,15 @@ def stack(batches: Sequence[Batch]) -> Batch:
     >>> stack([{"labels": torch.ones(2, 3)}, {"labels": torch.ones(4, 3)}])["labels"].shape
     torch.Size([6, 3])
     """
+    first = batches[0]
     if len(batches) == 1:
-        return batches[0]
+        return first if isinstance(first, Batch) else Batch(first)
     import torch
 
-    joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    joined = {name: torch.cat([batch[name] for batch in batches]) for name in first}
     if {"cu_seqlens", "masked_positions"} & joined.keys():
         raise ValueError(
             "stack: found several batches with cu_seqlens or masked_positions, whose numbers count "
             "from the beginning of each; expected one batch, or labels as a matrix"
         )
-    return joined
+    return Batch.of(joined, first.source if isinstance(first, Batch) else None)

@@ -6,21 +6,33 @@
 //! `cloze/_native.pyi` says how each looks from Python.
 
 mod arrays;
+mod artefact;
 mod collator;
 mod command;
 mod error;
 mod loader;
+mod page;
+mod stages;
+mod vocabulary;
 
 use pyo3::prelude::*;
 
 #[pymodule(name = "_native")]
 mod native {
     #[pymodule_export]
+    use crate::artefact::Artefact;
+    #[pymodule_export]
     use crate::collator::Collator;
     #[pymodule_export]
     use crate::command::run;
     #[pymodule_export]
     use crate::loader::{Batches, Shards};
+    #[pymodule_export]
+    use crate::page::Pages;
+    #[pymodule_export]
+    use crate::stages::stage;
+    #[pymodule_export]
+    use crate::vocabulary::{Cutter, Lookup};
 
     /// The version of cloze.
     #[pymodule_export]

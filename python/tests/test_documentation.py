@@ -55,6 +55,14 @@ def train(folder: str) -> int:
     one: cloze.Batch = collator([{"input_ids": [1, 2, 3]}])
     return len(loader) + sum(len(batch) for batch in batches) + len(one)
 
+def stages(text: str) -> float:
+    tokens = cloze.tokenize(text, tokenizer="vocab.txt", document="line", output="tokens")
+    counts: cloze.Counts = cloze.count(tokens, min_count=5, memory="1GiB", output="counts")
+    vocabulary = cloze.vocabulary(counts, size=100, output="pmi.parquet")
+    shards = cloze.shard(tokens, vocabulary=vocabulary, threads=2, output="shards")
+    units = [unit.ngram.rank for unit in vocabulary.find("new york", "vocab.txt")]
+    return vocabulary["new york"].score + len(cloze.Loader(shards)) + sum(units)
+
 try:
     train("shards")
 except cloze.UsageError as error:

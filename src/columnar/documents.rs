@@ -9,11 +9,12 @@ use crate::columnar::footer::{BatchRecord, Footer, KEY};
 use crate::columnar::schema;
 use crate::storage::manifest::FORMAT;
 use crate::storage::source::ByteSource;
+use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block, MetadataVersion, root_as_footer};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,34 +119,18 @@ impl<S: ByteSource> DocumentFile<S> {
 
     /// Decodes record batch `index`; the first time, its hash is checked.
     pub fn batch(&self, index: usize, projection: Projection) -> Result<DocumentBatch> {
-        let record = &self.footer.batches[index];
-        let bytes = self.source.read(record.offset, record.length as usize)?;
-        if !self.checked[index].load(Ordering::Acquire) {
-            self.check_hash(index, record, &bytes)?;
-            self.checked[index].store(true, Ordering::Release);
-        }
         let wanted = [
             true,
             projection.tokens,
             projection.word_start,
             projection.span_start,
         ];
-        let columns = (0..self.schema.fields().len())
+        let columns: Vec<usize> = (0..self.schema.fields().len())
             .filter(|&column| wanted[column])
             .collect();
-        let broken = |found: String| {
-            Error::corrupt(
-                self.place(index),
-                found,
-                "the record batch as it was written",
-                "run `cloze verify` on the folder, then write it again",
-            )
-        };
-        let batch = FileDecoder::new(self.schema.clone(), self.version)
-            .with_projection(columns)
-            .read_record_batch(&self.blocks[index], &Buffer::from(bytes))
-            .map_err(|e| broken(e.to_string()))?
-            .ok_or_else(|| broken("no record batch".into()))?;
+        let batch = self.decode(index, &columns)?;
+        let record = &self.footer.batches[index];
+        let broken = |found| self.broken(index, found);
         let batch = DocumentBatch::from_arrow(&batch).map_err(broken)?;
         let any_plane = projection.tokens || projection.word_start;
         if batch.len() as u64 != record.rows
@@ -158,6 +143,44 @@ impl<S: ByteSource> DocumentFile<S> {
             )));
         }
         Ok(batch)
+    }
+
+    /// Columns `columns` of record batch `index`, as Arrow has them; the first time, its hash
+    /// is checked.
+    pub(super) fn decode(&self, index: usize, columns: &[usize]) -> Result<RecordBatch> {
+        let record = &self.footer.batches[index];
+        let bytes = self.source.read(record.offset, record.length as usize)?;
+        if !self.checked[index].load(Ordering::Acquire) {
+            self.check_hash(index, record, &bytes)?;
+            self.checked[index].store(true, Ordering::Release);
+        }
+        FileDecoder::new(self.schema.clone(), self.version)
+            .with_projection(columns.to_vec())
+            .read_record_batch(&self.blocks[index], &Buffer::from(bytes))
+            .map_err(|e| self.broken(index, e.to_string()))?
+            .ok_or_else(|| self.broken(index, "no record batch".into()))
+    }
+
+    /// Refuses a file with other columns than `schema`'s.
+    pub(super) fn check_columns(&self, schema: &Schema) -> Result<()> {
+        if self.schema.fields() == schema.fields() {
+            return Ok(());
+        }
+        Err(Error::mismatch(
+            self.path().display().to_string(),
+            format!("columns {}", schema::as_json(&self.schema)),
+            schema::as_json(schema).to_string(),
+            "manifest and file do not belong together: write them again",
+        ))
+    }
+
+    fn broken(&self, index: usize, found: String) -> Error {
+        Error::corrupt(
+            self.place(index),
+            found,
+            "the record batch as it was written",
+            "run `cloze verify` on the folder, then write it again",
+        )
     }
 
     /// Checks the hash of every record batch and decodes it.

@@ -3,6 +3,7 @@
 //! parquet; everything handed out is our own slices or plain values.
 
 pub mod batch;
+pub mod column;
 pub mod counts;
 pub mod documents;
 pub mod export;
@@ -12,6 +13,7 @@ mod message;
 mod parquet_file;
 pub mod runs;
 pub mod schema;
+pub mod stream;
 pub mod text;
 pub mod vocabulary;
 pub mod writer;

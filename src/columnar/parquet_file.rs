@@ -9,6 +9,7 @@ use crate::columnar::schema;
 use crate::storage::manifest::FORMAT;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Schema;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -134,10 +135,21 @@ impl ParquetRows {
     }
 
     /// All rows in order.
-    pub(super) fn batches(self) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    pub(super) fn batches(self) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+        let all: Vec<usize> = (0..self.builder.schema().fields().len()).collect();
+        self.batches_of(&all)
+    }
+
+    /// Columns `columns` of all rows in order.
+    pub(super) fn batches_of(
+        self,
+        columns: &[usize],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let path = self.path;
+        let wanted = ProjectionMask::roots(self.builder.parquet_schema(), columns.iter().copied());
         let reader = self
             .builder
+            .with_projection(wanted)
             .with_batch_size(1 << 13)
             .build()
             .map_err(|error| broken(&path, error.to_string()))?;

@@ -53,18 +53,48 @@ pub fn from_toml<T: DeserializeOwned + JsonSchema>(
     text: &str,
     overrides: &[String],
 ) -> Result<T> {
-    let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+    let mut table = parsed(place, text)?;
+    for assignment in overrides {
+        apply(&mut table, assignment)?;
+    }
+    from_table(place, table)
+}
+
+fn parsed(place: &str, text: &str) -> Result<toml::Table> {
+    toml::from_str(text).map_err(|error| {
         Error::usage(
             place,
             error.to_string().trim_end().to_owned(),
             "valid TOML",
             "correct the line",
         )
-    })?;
-    for assignment in overrides {
-        apply(&mut table, assignment)?;
+    })
+}
+
+/// What the TOML `text` of `place` says of one stage: its table `stage`, or where it has
+/// none, all of it.
+pub fn table_of_toml(place: &str, text: &str, stage: &str) -> Result<toml::Table> {
+    let mut table = parsed(place, text)?;
+    match table.remove(stage) {
+        Some(toml::Value::Table(inner)) => Ok(inner),
+        Some(other) => {
+            table.insert(stage.to_owned(), other);
+            Ok(table)
+        }
+        None => Ok(table),
     }
-    from_table(place, table)
+}
+
+/// Sets the keys of `over` in `table`; those of inner tables one by one.
+pub fn overlay(table: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(over)) => overlay(inner, over),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
 }
 
 /// Reads a configuration from a TOML table; see [`from_toml`].
@@ -82,14 +112,62 @@ pub fn from_table<T: DeserializeOwned + JsonSchema>(place: &str, table: toml::Ta
     })
 }
 
-/// Reads a configuration from the JSON object `text`; see [`from_toml`]. A key that is null
-/// is as if it were not there.
+/// Reads a configuration from the JSON object `text`; see [`from_toml`].
 pub fn from_json<T: DeserializeOwned + JsonSchema>(place: &str, text: &str) -> Result<T> {
+    from_table(place, table_of_json(place, text)?)
+}
+
+/// The JSON object `text` as a table. A key that is null is as if it were not there.
+pub fn table_of_json(place: &str, text: &str) -> Result<toml::Table> {
     let wrong = |found: String| Error::usage(place, found, "keys and values", "see its help");
     let mut value: Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
     drop_nulls(&mut value);
-    let table = toml::Table::try_from(value).map_err(|error| wrong(error.to_string()))?;
-    from_table(place, table)
+    toml::Table::try_from(value).map_err(|error| wrong(error.to_string()))
+}
+
+/// The names of `T`'s keys.
+pub fn names<T: JsonSchema>() -> Result<Vec<String>> {
+    let schema = serde_json::to_value(schemars::schema_for!(T))
+        .map_err(|error| Error::library("schema of the configuration", error))?;
+    let keys = schema.get("properties").and_then(Value::as_object);
+    Ok(keys
+        .into_iter()
+        .flat_map(|keys| keys.keys().cloned())
+        .collect())
+}
+
+/// Parts `table` by who knows each key, the first of `owners` of several; refuses a key that
+/// none of them knows.
+pub fn parted<const N: usize>(
+    place: &str,
+    table: toml::Table,
+    owners: [&[String]; N],
+) -> Result<[toml::Table; N]> {
+    let mut parts = std::array::from_fn(|_| toml::Table::new());
+    for (key, value) in table {
+        let Some(owner) = owners.iter().position(|names| names.contains(&key)) else {
+            let known = owners.iter().flat_map(|names| names.iter());
+            return Err(unknown(place, &key, &key, known.map(String::as_str)));
+        };
+        parts[owner].insert(key, value);
+    }
+    Ok(parts)
+}
+
+fn unknown<'a>(place: &str, full: &str, key: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let known: Vec<&str> = known.collect();
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+    Error::usage(
+        format!("{place}, key {full}"),
+        "an unknown key",
+        format!("one of {}", known.join(", ")),
+        match nearest {
+            Some(nearest) => format!("did you mean {nearest}?"),
+            None => "take it out".into(),
+        },
+    )
 }
 
 fn drop_nulls(value: &mut Value) {
@@ -158,19 +236,8 @@ fn refuse_unknown_keys(
             format!("{path}.{key}")
         };
         let Some(property) = properties.get(key) else {
-            let nearest = properties.keys().max_by(|a, b| {
-                strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-            });
-            let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-            return Err(Error::usage(
-                format!("{place}, key {full}"),
-                "an unknown key",
-                format!("one of {}", known.join(", ")),
-                match nearest {
-                    Some(nearest) => format!("did you mean {nearest}?"),
-                    None => "take it out".into(),
-                },
-            ));
+            let known = properties.keys().map(String::as_str);
+            return Err(unknown(place, &full, key, known));
         };
         match value {
             toml::Value::Table(inner) => {
@@ -285,7 +352,7 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(config.train.unwrap().steps, 500);
+        assert_eq!(config.train.unwrap().steps, Some(500));
         assert_eq!(config.tokenize.text_field, "body");
         assert_eq!(config.memory.0, 1 << 30);
     }

@@ -58,6 +58,19 @@ pub struct CountsNote {
     pub fingerprint: String,
 }
 
+/// Keys of `cloze tokenize` that do not concern words of raw text.
+pub const NOT_OF_TEXT: &[&str] = &[
+    "inputs",
+    "mask_token",
+    "cls_token",
+    "sep_token",
+    "pad_token",
+    "unk_token",
+    "add_special_tokens",
+    "file_bytes",
+    "batch_tokens",
+];
+
 /// Where words come from.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -208,10 +221,12 @@ impl OpenSource {
         files: &mut impl Files,
     ) -> Result<Counted> {
         let scratch = options.scratch_beside(output);
+        let check = || options.check_stop();
         let counting = |source, memory, threads| Counting {
             memory,
             threads,
-            progress: options.progress,
+            progress: options.progress.clone(),
+            check: &check,
             ..Counting::new(config, source, &scratch)
         };
         let counted = match self {

@@ -108,7 +108,7 @@ fn join_all<'a>(
     Join {
         memory: options.memory,
         threads: options.threads,
-        progress: options.progress,
+        progress: options.progress.clone(),
         ..Join::new(&open.runs, open.totals, run_length, check)
     }
 }

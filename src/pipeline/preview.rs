@@ -2,10 +2,11 @@
 //! masks them in training. Table 1 of Wettig et al. 2023 for the user's own text.
 //!
 //! What is drawn is plain values here ([`Preview`], also as JSON); [`render`] makes
-//! text of them and [`html`] a page. Reads the record batches of the rows that it
+//! text of them and [`html`] a page. [`batch`] is for batches that are there already. Reads the record batches of the rows that it
 //! shows, and no more, unless random replacements are drawn from unigram counts: these
 //! take one pass over all shards.
 
+pub mod batch;
 mod draw;
 mod figures;
 mod glyphs;

@@ -5,8 +5,8 @@ use crate::base::error::{Error, Result};
 use crate::columnar::counts::CountsFile;
 use crate::columnar::vocabulary::VocabularyFile;
 use crate::columnar::{DocumentFile, Projection, RunFile};
-use crate::storage::source::hash_file;
-use crate::storage::{Artefact, ArtefactKind, ByteSource, FileRecord, FileSource};
+use crate::pipeline::stage::StageOptions;
+use crate::storage::{Artefact, ArtefactKind, FileRecord, FileSource};
 use crate::tokenizer::read_written;
 use std::path::Path;
 
@@ -23,8 +23,10 @@ pub struct Verified {
 
 /// Checks every file of the artefact at `path` against its manifest, and that what is
 /// in it is what its kind says. The first thing that is wrong is the error.
-pub fn verify(path: &Path) -> Result<Verified> {
+pub fn verify(path: &Path, options: &StageOptions) -> Result<Verified> {
     let artefact = Artefact::open_any(path)?;
+    let all = artefact.files().map(|(_, file)| file.bytes).sum();
+    let meter = options.progress.meter("verify", "bytes", Some(all));
     let mut verified = Verified {
         files: 0,
         bytes: 0,
@@ -32,7 +34,9 @@ pub fn verify(path: &Path) -> Result<Verified> {
     };
     for copy in artefact.copies() {
         let (file, record) = copy?;
+        options.check_stop()?;
         check_bytes(&file, record)?;
+        options.check_stop()?;
         verified.files += 1;
         verified.bytes += record.bytes;
         verified.rows += match artefact.kind() {
@@ -45,34 +49,27 @@ pub fn verify(path: &Path) -> Result<Verified> {
             ArtefactKind::Vocabulary => check_vocabulary(&file, record)?,
             ArtefactKind::Run | ArtefactKind::Export => 0,
         };
+        meter.add(record.bytes);
     }
     if let Some(record) = &artefact.manifests[0].tokenizer {
         read_written(artefact.folder(), record)?;
         verified.files += 1;
     }
+    meter.finish("all as they were written");
     Ok(verified)
 }
 
+/// The file as it was written; where it is not, names the record batch if it can.
 fn check_bytes(file: &Path, record: &FileRecord) -> Result<()> {
-    let source = FileSource::open(file)?;
-    if source.len() != record.bytes {
-        return Err(Error::corrupt(
-            file.display().to_string(),
-            format!("{} bytes", source.len()),
-            format!("{} bytes, as its manifest says", record.bytes),
-            "the file was cut short or replaced: copy it again, or write it again",
-        ));
-    }
-    let hash = hash_file(file)?;
-    if hash != record.hash {
-        return Err(Error::corrupt(
-            file.display().to_string(),
-            damaged_place(file).unwrap_or_else(|| format!("hash {hash}")),
-            format!("hash {}, as its manifest says", record.hash),
-            "the file is damaged: copy it again, or write it again",
-        ));
-    }
-    Ok(())
+    record.check(file).map_err(|error| match error {
+        Error::Corrupt(mut finding) => {
+            if let Some(place) = damaged_place(file) {
+                finding.found = place;
+            }
+            Error::Corrupt(finding)
+        }
+        other => other,
+    })
 }
 
 /// Which record batch of a document file is damaged, where that can be told.

@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How progress is told.
@@ -22,11 +23,32 @@ pub enum LogFormat {
     Silent,
 }
 
+/// What a stage tells a program around it.
+#[derive(Debug)]
+pub enum Told {
+    /// It begins to measure; that is over when nobody else holds `done`.
+    Begins {
+        /// Name of the stage.
+        stage: String,
+        /// What is counted.
+        unit: &'static str,
+        /// How many there will be, where that is known.
+        total: Option<u64>,
+        /// How many are done.
+        done: Arc<AtomicU64>,
+    },
+    /// One fact of a stage.
+    Note(String),
+    /// Something that the user should look at.
+    Warning(String),
+}
+
 /// Where a stage tells what it does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Progress {
     format: LogFormat,
     terminal: bool,
+    listener: Option<Sender<Told>>,
 }
 
 impl Progress {
@@ -35,6 +57,15 @@ impl Progress {
         Self {
             format,
             terminal: format == LogFormat::Text && std::io::stderr().is_terminal(),
+            listener: None,
+        }
+    }
+
+    /// Tells the program that listens, and nobody else. One that has gone is not missed.
+    pub fn told_to(listener: Sender<Told>) -> Self {
+        Self {
+            listener: Some(listener),
+            ..Self::silent()
         }
     }
 
@@ -43,6 +74,7 @@ impl Progress {
         Self {
             format: LogFormat::Silent,
             terminal: false,
+            listener: None,
         }
     }
 
@@ -60,12 +92,19 @@ impl Progress {
             bar.set_prefix(stage.to_owned());
             bar
         });
-        Meter {
-            progress: *self,
+        let done = Arc::new(AtomicU64::new(0));
+        self.tell(|| Told::Begins {
             stage: stage.to_owned(),
             unit,
             total,
-            done: AtomicU64::new(0),
+            done: done.clone(),
+        });
+        Meter {
+            progress: self.clone(),
+            stage: stage.to_owned(),
+            unit,
+            total,
+            done,
             began: Instant::now(),
             told: Mutex::new(Instant::now()),
             bar,
@@ -74,12 +113,33 @@ impl Progress {
 
     /// Tells one fact of `stage`.
     pub fn note(&self, stage: &str, text: &str) {
+        self.tell(|| Told::Note(format!("{stage}: {text}")));
         self.line("note", stage, text);
     }
 
     /// Tells something that the user should look at.
     pub fn warn(&self, stage: &str, text: &str) {
+        self.tell(|| Told::Warning(format!("{stage}: {text}")));
         self.line("warning", stage, text);
+    }
+
+    /// Tells figures of `stage`: `text` to people, and with `figures`, an object's fields,
+    /// to programs.
+    pub fn figures(&self, stage: &str, text: &str, figures: serde_json::Value) {
+        if self.format != LogFormat::Json {
+            return self.note(stage, text);
+        }
+        let mut line = json!({"event": "figures", "stage": stage, "text": text});
+        if let (Some(line), serde_json::Value::Object(figures)) = (line.as_object_mut(), figures) {
+            line.extend(figures);
+        }
+        emit(&line.to_string());
+    }
+
+    fn tell(&self, told: impl FnOnce() -> Told) {
+        if let Some(listener) = &self.listener {
+            let _ = listener.send(told());
+        }
     }
 
     fn line(&self, kind: &str, stage: &str, text: &str) {
@@ -100,7 +160,7 @@ pub struct Meter {
     stage: String,
     unit: &'static str,
     total: Option<u64>,
-    done: AtomicU64,
+    done: Arc<AtomicU64>,
     began: Instant,
     told: Mutex<Instant>,
     bar: Option<ProgressBar>,
@@ -133,6 +193,9 @@ impl Meter {
             bar.finish_and_clear();
         }
         let seconds = self.began.elapsed().as_secs_f64();
+        let stage = &self.stage;
+        self.progress
+            .tell(|| Told::Note(format!("{stage}: {summary} in {seconds:.1} s")));
         match self.progress.format {
             LogFormat::Silent => {}
             LogFormat::Json => emit(

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::part::Part;
 use crate::base::size::ByteSize;
 use crate::base::token::SpecialTokens;
-use crate::storage::source::sample_fingerprint;
+use crate::storage::source::{ByteSource, FileSource, hash_file, sample_fingerprint};
 use crate::storage::{atomic, place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,32 @@ pub struct FileRecord {
     /// Tokens, where the file holds any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+}
+
+impl FileRecord {
+    /// Refuses the file at `path`, this one or a copy of it, if its bytes are others than
+    /// those written. Reads all of it.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        let source = FileSource::open(path)?;
+        if source.len() != self.bytes {
+            return Err(Error::corrupt(
+                path.display().to_string(),
+                format!("{} bytes", source.len()),
+                format!("{} bytes, as its manifest says", self.bytes),
+                "the file was cut short or replaced: copy it again, or write it again",
+            ));
+        }
+        let hash = hash_file(path)?;
+        if hash != self.hash {
+            return Err(Error::corrupt(
+                path.display().to_string(),
+                format!("hash {hash}"),
+                format!("hash {}, as its manifest says", self.hash),
+                "the file is damaged: copy it again, or write it again",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Something that the artefact was made from.

@@ -15,6 +15,7 @@ use super::short::Short;
 use super::words::{Scratch, WordKind};
 use super::{Tokenizer, Unencodable};
 use hashbrown::HashMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -155,6 +156,36 @@ impl WordCutter {
         });
         self.known().push(known);
         done
+    }
+}
+
+impl WordCutter {
+    /// Hands every word of `text` to `each` with its place there, in bytes: the words of
+    /// [`each`](Self::each), by the rules of all characters.
+    pub fn places(
+        &self,
+        text: &str,
+        mut each: impl FnMut(WordKind<'_>, Range<usize>),
+    ) -> Result<(), Unencodable> {
+        let mut scratch = Scratch::default();
+        if let Some(tokenizer) = &self.tokenizer {
+            return tokenizer.cut_places(text, |word, place| {
+                each(scratch.word(word, self.cased), place);
+            });
+        }
+        let mut from = 0;
+        for stretch in text.split_inclusive(|c: char| c.is_ascii_whitespace()) {
+            let piece = stretch.trim_end_matches(|c: char| c.is_ascii_whitespace());
+            for (at, word) in piece.split_word_bound_indices() {
+                if !word.chars().all(char::is_whitespace) {
+                    let start = from + at;
+                    let kind = scratch.word(word.as_bytes(), self.cased);
+                    each(kind, start..start + word.len());
+                }
+            }
+            from += stretch.len();
+        }
+        Ok(())
     }
 }
 
@@ -328,6 +359,21 @@ mod tests {
                 .map(|word| shown(scratch.word(word.as_bytes(), false)))
                 .collect();
             prop_assert_eq!(cut(&text, false), whole);
+        }
+
+        #[test]
+        fn words_with_their_places_are_the_words(text in "[ab1_ \n.,:'é\u{308}東👍\u{a0}]{0,40}|[A-Za-z0-9_ .,;:'\"é]{0,60}") {
+            for cutter in [WordCutter::unicode(false), WordCutter::of(bert(NORMALIZERS[0]), false).unwrap()] {
+                let mut words = Vec::new();
+                let mut end = 0;
+                let mut each = |word: WordKind<'_>, place: Range<usize>| {
+                    assert!(end <= place.start && place.start < place.end, "{place:?}");
+                    end = place.end;
+                    words.push(shown(word));
+                };
+                cutter.places(&text, &mut each).unwrap();
+                prop_assert_eq!(words, words_of(&cutter, &text));
+            }
         }
     }
 }

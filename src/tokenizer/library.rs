@@ -8,6 +8,7 @@ use super::{Unencodable, broken};
 use crate::base::error::Result;
 use crate::base::token::TokenId;
 use serde_json::{Map, Value, json};
+use std::ops::Range;
 use std::sync::OnceLock;
 use tokenizers::models::ModelWrapper;
 use tokenizers::tokenizer::{
@@ -116,6 +117,20 @@ impl Library {
         let pieces = cut_up(&self.steps, text)?;
         for (piece, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None) {
             each(piece);
+        }
+        Ok(())
+    }
+
+    /// As [`cut`](Self::cut), with the place in `text`, in bytes, that each word was made of.
+    pub(super) fn cut_places(
+        &self,
+        text: &str,
+        mut each: impl FnMut(&str, Range<usize>),
+    ) -> Result<(), Unencodable> {
+        let pieces = cut_up(&self.steps, text)?;
+        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        for (piece, (start, end), _) in splits {
+            each(piece, start..end);
         }
         Ok(())
     }

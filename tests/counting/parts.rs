@@ -8,6 +8,7 @@ use cloze::pipeline::count::count;
 use cloze::pipeline::merge::merge;
 use cloze::pipeline::merge::merge_to_run;
 use cloze::pipeline::runs::count_run;
+use cloze::pipeline::stage::StageOptions;
 use cloze::pipeline::verify::verify;
 use cloze::pipeline::vocabulary::vocabulary;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ fn one_three_and_eight_parts_merge_to_the_bytes_of_a_count_at_once() {
     for of in [1, 3, 8] {
         let runs = dir.path().join(format!("runs-{of}"));
         runs_of(&config, &tokens, &runs, of);
-        verify(&runs).unwrap();
+        verify(&runs, &StageOptions::new()).unwrap();
         let merged = dir.path().join(format!("merged-{of}"));
         let found = merge(&config, std::slice::from_ref(&runs), &merged, &usual()).unwrap();
         assert_eq!(parquet_files(&merged), expected, "{of} parts");
@@ -72,7 +73,7 @@ fn text_that_comes_later_is_merged_without_counting_again() {
     // One run of both, to go on from: of other token files, but of the same counts.
     let joined = dir.path().join("runs-joined");
     merge_to_run(&runs, &joined, &usual()).unwrap();
-    verify(&joined).unwrap();
+    verify(&joined, &StageOptions::new()).unwrap();
     let again = dir.path().join("again");
     merge(&config, std::slice::from_ref(&joined), &again, &usual()).unwrap();
     assert_eq!(parquet_files(&again), parquet_files(&reference));

@@ -51,7 +51,7 @@ pub fn verify_command() -> Command {
 
 pub fn verify(matches: &ArgMatches) -> Result<()> {
     let path = given(matches, "artefact");
-    let verified = pipeline::verify::verify(&path)?;
+    let verified = pipeline::verify::verify(&path, &StageOptions::new())?;
     println!(
         "{}: {} files, {}, {} rows, all as they were written",
         path.display(),

@@ -4,7 +4,7 @@ use super::{given, output};
 use crate::base::error::{Error, Result};
 use crate::cli::{flags, shared};
 use crate::config::{CountConfig, TokenizeConfig, keys};
-use crate::pipeline::count::{Source, count};
+use crate::pipeline::count::{NOT_OF_TEXT, Source, count};
 use crate::pipeline::merge::{counted_with, merge, merge_to_run};
 use crate::pipeline::runs::count_run;
 use crate::pipeline::stage::StageOptions;
@@ -62,19 +62,6 @@ pub fn command() -> Result<Command> {
         NOT_OF_TEXT,
     )?))
 }
-
-/// Keys of `cloze tokenize` that do not concern words of raw text.
-const NOT_OF_TEXT: &[&str] = &[
-    "inputs",
-    "mask_token",
-    "cls_token",
-    "sep_token",
-    "pad_token",
-    "unk_token",
-    "add_special_tokens",
-    "file_bytes",
-    "batch_tokens",
-];
 
 /// Token files, or raw text as it is to be read.
 fn source(matches: &ArgMatches) -> Result<Source> {

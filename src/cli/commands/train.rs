@@ -33,18 +33,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         Some(file) => {
             let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
             let place = file.display().to_string();
-            let table: toml::Table = toml::from_str(&text).map_err(|error| {
-                Error::usage(
-                    &place,
-                    error.to_string().trim_end().to_owned(),
-                    "valid TOML",
-                    "correct the line",
-                )
-            })?;
-            let table = match table.get("train") {
-                Some(toml::Value::Table(train)) => train.clone(),
-                _ => table,
-            };
+            let table = keys::table_of_toml(&place, &text, "train")?;
             (place, table)
         }
         None => ("the command line".to_owned(), toml::Table::new()),

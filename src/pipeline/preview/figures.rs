@@ -149,6 +149,16 @@ pub fn total(total: &ShownTotal, layout: Layout) -> (String, String) {
     (asked, text)
 }
 
+/// What a batch realised.
+pub fn realised(realised: &Realised) -> String {
+    let mut text = fates(realised, realised.maskable, Layout::InPlace);
+    text += &format!(
+        ", predicted {}",
+        percent(realised.predicted, realised.maskable)
+    );
+    text
+}
+
 fn fates(realised: &Realised, maskable: u64, layout: Layout) -> String {
     let masked = match layout {
         Layout::InPlace => "masked",

@@ -5,8 +5,9 @@
 //! apart) and by mark: a solid line below what is predicted, a dashed one around what
 //! is not, `~` before random tokens, `=` before tokens left as they are.
 
+use super::batch::ShownBatch;
 use super::pieces::{Piece, Stands};
-use super::{Preview, ShownCopy, ShownMask, ShownRow, figures};
+use super::{Preview, ShownCopy, ShownMask, ShownRow, ShownTokenizer, figures};
 
 /// Colours and layout; light and dark, narrow screens, and paper.
 const STYLE: &str = include_str!("page.css");
@@ -40,57 +41,80 @@ pub fn page(preview: &Preview) -> String {
     for row in &preview.rows {
         row_section(row, &titles, &mut rows);
     }
-    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n");
-    out += "<meta charset=\"utf-8\">\n";
-    out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-    // Whatever the text says, a browser fetches and runs nothing.
-    out += "<meta http-equiv=\"Content-Security-Policy\" \
-            content=\"default-src 'none'; style-src 'unsafe-inline'\">\n";
-    out += &format!("<title>Masked text: {}</title>\n", escaped(&preview.source));
-    out += &format!("<style>\n{STYLE}</style>\n</head>\n<body>\n");
-    out += "<h1>Masked text</h1>\n";
-    facts(preview, &mut out);
-    out += "<input type=\"checkbox\" id=\"reveal\"> \
-            <label for=\"reveal\">show hidden words</label>\n";
-    legend(&rows, &mut out);
-    out += "<main>\n";
-    out += &rows;
-    totals(preview, &titles, &mut out);
-    out += "</main>\n</body>\n</html>\n";
-    out
-}
-
-/// What the rows were drawn from.
-fn facts(preview: &Preview, out: &mut String) {
-    let tokenizer = &preview.tokenizer;
     let facts = [
         ("text", preview.source.clone()),
-        (
-            "tokenizer",
-            format!("{}, {} entries", tokenizer.name, tokenizer.entries),
-        ),
+        ("tokenizer", named(&preview.tokenizer)),
         ("tokens in a row", preview.length.to_string()),
         ("seed", preview.seed.to_string()),
         ("epoch", preview.epoch.to_string()),
         ("step", preview.step.to_string()),
         ("made by", format!("cloze {}", preview.version)),
     ];
-    out.push_str("<dl>\n");
-    for (name, value) in facts {
-        *out += &format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(&value));
+    let legend = legend(&rows);
+    totals(preview, &titles, &mut rows);
+    whole(&preview.source, &facts, &legend, &rows)
+}
+
+/// A batch as a page like [`page`], as UTF-8.
+pub fn batch(batch: &ShownBatch) -> String {
+    let mut rows = String::new();
+    for row in &batch.rows {
+        for mask in &row.masks {
+            let rates = figures::rates(mask.corruption_rate, mask.prediction_rate);
+            rows += "<section>\n";
+            cell(row, mask, Some(&rates), &mut rows);
+            rows += "</section>\n";
+        }
     }
-    out.push_str("</dl>\n");
+    let shown = match batch.count - batch.rows.len() {
+        0 => figures::rows(batch.count),
+        _ => format!("{} of {}", batch.rows.len(), figures::rows(batch.count)),
+    };
+    let facts = [
+        ("batch", shown),
+        ("tokens in a row", batch.length.to_string()),
+        ("tokenizer", format!("{} entries", batch.tokenizer.entries)),
+        ("all rows", batch.shares()),
+    ];
+    whole("a batch", &facts, &legend(&rows), &rows)
+}
+
+/// A page of `rows` under `facts`.
+fn whole(source: &str, facts: &[(&str, String)], legend: &str, rows: &str) -> String {
+    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n");
+    out += "<meta charset=\"utf-8\">\n";
+    out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
+    // Whatever the text says, a browser fetches and runs nothing.
+    out += "<meta http-equiv=\"Content-Security-Policy\" \
+            content=\"default-src 'none'; style-src 'unsafe-inline'\">\n";
+    out += &format!("<title>Masked text: {}</title>\n", escaped(source));
+    out += &format!("<style>\n{STYLE}</style>\n</head>\n<body>\n");
+    out += "<h1>Masked text</h1>\n<dl>\n";
+    for (name, value) in facts {
+        out += &format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(value));
+    }
+    out += "</dl>\n<input type=\"checkbox\" id=\"reveal\"> \
+            <label for=\"reveal\">show hidden words</label>\n";
+    out += legend;
+    out += "<main>\n";
+    out += rows;
+    out += "</main>\n</body>\n</html>\n";
+    out
+}
+
+fn named(tokenizer: &ShownTokenizer) -> String {
+    format!("{}, {} entries", tokenizer.name, tokenizer.entries)
 }
 
 /// The marks that `rows` uses.
-fn legend(rows: &str, out: &mut String) {
-    out.push_str("<ul class=\"legend\">\n");
+fn legend(rows: &str) -> String {
+    let mut out = String::from("<ul class=\"legend\">\n");
     for (class, sample, meaning) in LEGEND {
         if rows.contains(&format!("class=\"{class}")) {
-            *out += &format!("<li><span class=\"{class}\">{sample}</span> {meaning}</li>\n");
+            out += &format!("<li><span class=\"{class}\">{sample}</span> {meaning}</li>\n");
         }
     }
-    out.push_str("</ul>\n");
+    out + "</ul>\n"
 }
 
 fn row_section(row: &ShownRow, titles: &[String], out: &mut String) {
@@ -274,7 +298,7 @@ fn totals(preview: &Preview, titles: &[String], out: &mut String) {
 }
 
 /// `text` as it may stand between tags and in attributes.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

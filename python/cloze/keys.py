@@ -1,0 +1,134 @@
+"""The keys of stages, for editors and type checkers: those of a pipeline's tables, which
+``cloze STAGE --help`` describes. What a value may be is checked in Rust."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+Path = str | os.PathLike[str]
+Size = int | str
+"""Bytes: a number, or for example ``"512MiB"``."""
+
+
+class Options(TypedDict, total=False):
+    """Options of every stage."""
+
+    threads: int
+    """0 takes all cores, which is the default."""
+    memory: Size
+    """Bound on memory, 4 GiB without it."""
+    seed: int
+    """Of everything random, 1 without it."""
+    scratch: Path
+    """Folder for temporary files; without it, beside the output."""
+    cache: Path
+    """Folder for copies of objects (``s3://``, ``gs://``, ``az://``, ``http://``)."""
+    cache_size: Size
+    """Bound on that folder."""
+    overwrite: bool
+    """Redo work that was made with another configuration or other inputs."""
+    progress: bool | None
+    """Whether to show bars; without it, in terminals and notebooks."""
+
+
+class PartOptions(Options, total=False):
+    """Options of stages that many machines share."""
+
+    part: int
+    """Do this part only, numbered from 0; with ``of``."""
+    of: int
+    """How many parts there are; with ``part``."""
+
+
+class TextKeys(TypedDict, total=False):
+    """How text is read and cut."""
+
+    tokenizer: Path
+    tokenizer_path: Literal["auto", "library"]
+    format: Literal["auto", "text", "jsonl", "parquet", "arrow", "wikiextractor", "mds"]
+    document: Literal["file", "line", "paragraph"]
+    text_field: str
+    lowercase: bool
+    max_document: Size
+    max_rejected: float
+    sentinels: int
+    zstd_level: int
+
+
+class TokenizeKeys(TextKeys, PartOptions, total=False):
+    """Keys of ``[tokenize]``."""
+
+    mask_token: str
+    cls_token: str
+    sep_token: str
+    pad_token: str
+    unk_token: str
+    add_special_tokens: bool
+    file_bytes: Size
+    batch_tokens: int
+
+
+class WordRules(TypedDict, total=False):
+    """What a word is."""
+
+    unit: Literal["word", "token"]
+    punctuation: Literal["barrier", "skip", "word"]
+    unknown: Literal["barrier", "word"]
+    cased: bool
+
+
+class CountKeys(WordRules, TextKeys, PartOptions, total=False):
+    """Keys of ``[count]``, and those of ``[tokenize]`` that concern the words of raw text."""
+
+    max_length: int
+    min_count: int
+
+
+class VocabularyKeys(Options, total=False):
+    """Keys of ``[vocabulary]``. ``import`` is a word of Python: write ``import_``."""
+
+    size: int
+    score: Literal["pmi", "pmi2", "naive", "npmi", "frequency"]
+    shares: Sequence[float]
+    import_: Path
+    import_rules: WordRules
+
+
+class ShardKeys(PartOptions, total=False):
+    """Keys of ``[shard]``."""
+
+    overlap: Literal["random", "longest", "best"]
+    shard_tokens: int
+    batch_tokens: int
+    zstd_level: int
+
+
+class TrainKeys(Options, total=False):
+    """Keys of ``[train]``; its inner tables are dictionaries."""
+
+    steps: int
+    batch_size: int
+    accumulation: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    log_every: int
+    read: Literal["mmap", "pread"]
+    rows: Mapping[str, Any]
+    masking: Mapping[str, Any]
+    model: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    validation: Mapping[str, Any]
+
+
+class InspectKeys(Options, total=False):
+    """Questions to n-gram counts and masking vocabularies."""
+
+    ngram: Sequence[str]
+    top: int
+    near: int
+    sample: int
+    length: int
+    score: Literal["pmi", "pmi2", "naive", "npmi", "frequency"]
+    compare: Path
