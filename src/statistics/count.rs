@@ -1,10 +1,11 @@
-//! Exact n-gram counts of a corpus of any size in bounded memory (spec 8, 1 and 2):
-//! the two passes, with threads around them.
+//! Exact n-gram counts of a corpus of any size in bounded memory (spec 8, 1 and 2): the
+//! corpus is read once, and its words are gone through once or several times
+//! ([`passes`](mod@crate::statistics::passes)), with threads around it.
 //!
-//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 82 ns
-//! where most of it spills, 86 ns a word of raw text (docs/benchmarks.md). Scratch takes up to 11 bytes a
-//! word before compression (80 000 words), and none while the windows fit in half of
-//! the memory.
+//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 86 ns
+//! a word of raw text (docs/benchmarks.md). Scratch takes 2 to 3 bytes a word before
+//! compression, where the words do not fit in memory, and up to 12 where so little memory
+//! is given that the windows of a dozen passes would not fit either.
 
 use crate::base::error::Result;
 use crate::base::size::ByteSize;

@@ -40,9 +40,9 @@ impl<'a> Passes<'a> {
         min_count: u64,
     ) -> Result<Self> {
         let words = &counts.dictionary.words;
-        // What the dictionary takes is not there any more: its own memory, its codes by
-        // token, and what the plan knows of each word.
-        let taken = words.memory() + 24 * words.len() + 20 * counting.source.vocabulary_size();
+        // What the dictionary takes is not there any more: its own memory and counts, its
+        // codes by token, and what the plan knows of each word, by id and by rank.
+        let taken = words.memory() + 40 * words.len() + 20 * counting.source.vocabulary_size();
         let memory = ByteSize(counting.memory.0.saturating_sub(taken as u64));
         let plan = Plan::new(
             &counts.dictionary.counts,

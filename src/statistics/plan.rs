@@ -16,7 +16,7 @@ use std::ops::Range;
 /// times as many n-grams leave a range, 2 GB at 8 bytes each, if none is rare.
 pub const RANGE_WORDS: u64 = 1 << 26;
 
-/// The most buckets: each costs every thread a buffer.
+/// The most buckets of a pass: each costs every thread a buffer.
 const MOST_BUCKETS: u64 = 1024;
 
 /// The fewest buckets, so that threads share the work evenly.
