@@ -42,7 +42,9 @@ def test_losses_of_two_processes_are_those_of_one(shards, tmp_path):
     run("distributed.py", *flags, "--steps", 14, "--output", tmp_path / "two", processes=2)
     one = losses(tmp_path / "one")
     assert one[-1] < one[0] - 1
-    np.testing.assert_allclose(losses(tmp_path / "two"), one[:14], rtol=1e-5)
+    two = losses(tmp_path / "two")
+    assert abs(two[0] - one[0]) < 1e-6 * one[0]
+    np.testing.assert_allclose(two, one[:14], rtol=1e-4)
     # Goes on where it stood, on another number of processes.
     run("distributed.py", *flags, "--steps", 24, "--output", tmp_path / "two")
     np.testing.assert_allclose(losses(tmp_path / "two"), one, rtol=1e-4)

@@ -15,7 +15,7 @@ from conftest import ROOT, TEXT, TOKENIZERS, cloze
 import cloze as package
 from cloze import keys
 
-VOCABULARY = TOKENIZERS / "bert-base-uncased/vocab.txt"
+VOCABULARY = TOKENIZERS / "wordpiece-4096/vocab.txt"
 
 
 def contents(path):
@@ -152,7 +152,7 @@ def test_editors_know_every_key_of_the_configuration():
 def test_a_stage_leaves_the_lock_to_other_threads(tmp_path):
     """What the interpreter does meanwhile, it does."""
     text = tmp_path / "text.txt"
-    text.write_text(TEXT.read_text(encoding="utf-8") * 40, encoding="utf-8")
+    text.write_text(TEXT.read_text(encoding="utf-8") * 4, encoding="utf-8")
     ticks, over = [], threading.Event()
 
     def tick():
@@ -185,7 +185,7 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_ends_a_stage_which_goes_on_to_the_same_bytes(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text(TEXT.read_text(encoding="utf-8") * 100, encoding="utf-8")
+    text.write_text(TEXT.read_text(encoding="utf-8") * 12, encoding="utf-8")
     command = [sys.executable, "-c", INTERRUPTED, str(text), str(VOCABULARY), str(tmp_path / "out")]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/*.arrow")) and running.poll() is None:
@@ -198,7 +198,8 @@ def test_ctrl_c_ends_a_stage_which_goes_on_to_the_same_bytes(tmp_path):
     assert "tokenize" in progress
     with pytest.raises(package.InputError):
         package.Tokens(tmp_path / "out")
-    made = {"tokenizer": VOCABULARY, "document": "line", "file_bytes": "256KiB"}
+    made = {"tokenizer": VOCABULARY, "tokenizer_path": "library", "document": "line"}
+    made["file_bytes"] = "256KiB"
     resumed = package.tokenize(text, output=tmp_path / "out", **made)
     whole = package.tokenize(text, output=tmp_path / "whole", **made)
     assert contents(resumed) == contents(whole)
