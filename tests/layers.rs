@@ -45,7 +45,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("unicode_categories", &["tokenizer/fast/"]),
     ("unicode_normalization_alignments", &["tokenizer/fast/"]),
     // A PNG is compressed as well as inputs.
-    ("flate2", &["text/", "pipeline/plot/png.rs"]),
+    ("flate2", &["text/", "pipeline/chart/png.rs"]),
     ("bzip2", &["text/"]),
     ("liblzma", &["text/"]),
     // Scratch files are compressed as well as inputs.
@@ -54,7 +54,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("memmap2", &["shard/map.rs"]),
     ("candle_core", &["training/"]),
     ("safetensors", &["training/"]),
-    ("noto_sans_mono_bitmap", &["pipeline/plot/png.rs"]),
+    ("noto_sans_mono_bitmap", &["pipeline/chart/png.rs"]),
     ("clap", &["cli/"]),
 ];
 

@@ -847,7 +847,7 @@ fn a_written_batch_is_shown_with_its_keys_and_text() {
     let run = at(folder, "model");
     done(&["plot", &run, &run, "-o", &picture, "--against", "tokens"]);
     let svg = fs::read_to_string(&picture).unwrap();
-    assert!(svg.matches("<polyline").count() == 10, "{svg}");
+    assert!(svg.matches("stroke-width=\"1.5\"").count() == 10, "{svg}");
     let message = fails(1, &["plot", &at(folder, "shards"), "-o", &picture]);
     assert!(message.contains("no metrics.jsonl"), "{message}");
 }
