@@ -42,7 +42,7 @@ mod cost {
     /// Writing a window to disk and reading it back.
     pub const SPILL: f64 = 35.0;
     /// A byte of memory that is touched for the first time: between 0.15 and 3 s a GB.
-    pub const TOUCH: f64 = 0.7;
+    pub const TOUCH: f64 = 0.65;
     /// Sorting, for each doubling of a bucket over what the second cache holds.
     pub const SORT: f64 = 1.5;
 }

@@ -302,8 +302,11 @@ mod tests {
             };
             outlined(&named, |_| {});
             let added = |tokenizer: &mut Value| {
-                let next = tokenizer["model"]["vocab"].as_object().unwrap().len();
+                let pieces = tokenizer["model"]["vocab"].as_object().unwrap().len();
                 let tokens = tokenizer["added_tokens"].as_array_mut().unwrap();
+                // Behind those that are no pieces, as `<mask>` of RoBERTa's kind.
+                let behind = |token: &&Value| token["id"].as_u64() >= Some(pieces as u64);
+                let next = pieces + tokens.iter().filter(behind).count();
                 for (id, spelling) in (next..).zip(["\"model\":{\"type\":\"", "<extra_id_0>"]) {
                     tokens.push(serde_json::json!({"id": id, "content": spelling,
                         "single_word": false, "lstrip": true, "rstrip": false,

@@ -147,7 +147,7 @@ fn a_part_a_merge_or_a_count_killed_at_many_points_ends_with_the_same_bytes() {
             "--min-count",
             "3",
             "--memory",
-            "2MiB",
+            "16MiB",
         ];
         arguments.map(str::to_owned).to_vec()
     };
@@ -193,14 +193,14 @@ fn a_full_disk_ends_a_run_or_a_count_with_a_way_out() {
     // A file system of 64 KiB in a mount namespace of its own, for what is written or for
     // scratch.
     for (kind, output, scratch) in [
-        ("--runs", "small/runs", "scratch"),
-        ("--runs", "runs", "small/scratch"),
-        ("", "small/counts", "scratch"),
-        ("", "counts", "small/scratch"),
+        ("--runs --memory 4MiB", "small/runs", "scratch"),
+        ("--runs --memory 4MiB", "runs", "small/scratch"),
+        ("--memory 2MiB --min-count 2", "small/counts", "scratch"),
+        ("--memory 2MiB --min-count 2", "counts", "small/scratch"),
     ] {
         let script = format!(
             "mount -t tmpfs -o size=64k tmpfs {small} && \
-             {cloze} count {tokens} {kind} --memory 4MiB -o {output} --scratch {scratch}; \
+             {cloze} count {tokens} {kind} -o {output} --scratch {scratch}; \
              code=$?; ls {output} 2>/dev/null; exit $code",
             small = small.display(),
             cloze = env!("CARGO_BIN_EXE_cloze"),
