@@ -737,6 +737,7 @@ fn a_training_with_everything_in_flight_is_killed_and_stopped_at_random_and_ends
             "--batch-counts=copies",
             "--accumulation=3",
             "--checkpoint-every=7",
+            "--keep-checkpoints=1",
             "--log-every=4",
             "--tensorboard",
             "--rows.layout=best_fit",
