@@ -34,7 +34,7 @@ pub struct State {
     /// Updates of the weights among them: not those without a label, nor those that were
     /// passed over.
     pub updates: u64,
-    /// Seconds that the run took so far, in all its starts.
+    /// Seconds that a run with a budget of time took so far, in all its starts.
     #[serde(with = "exact")]
     pub elapsed: f64,
     /// The next row of the stream of batches.

@@ -156,7 +156,8 @@ fn steps<N: FnMut() -> Result<Batch>>(
         if saves && saved != Some(state.step) {
             let paused = Instant::now();
             metrics.sync()?;
-            state.elapsed = pace.elapsed();
+            // Where only steps end a run, its checkpoints do not depend on a clock.
+            state.elapsed = horizon.seconds.map_or(0.0, |_| pace.elapsed());
             let (model, moments) = engine.state()?;
             watch(Event::Saved(checkpoints.save(&state, model, moments)?));
             saved = Some(state.step);
