@@ -130,7 +130,7 @@ impl<T: Real> Parameters<T> {
             layers: fill.layers(shape.encoder(), !modern, outwards(shape.layers)),
             embedding_norm: fill.norm(hidden),
             final_norm: norms_first.then(|| fill.norm(hidden)),
-            head: fill.linear(hidden, last.hidden as usize, outwards(last.layers)),
+            head: fill.linear(hidden, last.hidden as usize, outwards(shape.layers)),
             head_norm: fill.norm(hidden),
             head_bias: Matrix::zeros(1, vocabulary),
             // Drawn last: a decoder changes no other parameter.
