@@ -110,6 +110,7 @@ fn batches(criterion: &mut Criterion) {
                 seed: 1,
                 batch_rows: BATCH_ROWS,
                 step_rows: BATCH_ROWS as u32,
+                fill: None,
                 training: corpus.rows(),
                 window_tokens: WINDOW_TOKENS,
             };

@@ -2,6 +2,7 @@
 //! any number of threads, skipping what is done, refusing what does not fit, and the
 //! errors that tell what to do.
 
+use cloze::base::generator::{Key, Purpose};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -61,6 +62,10 @@ fn bytes_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
                 walk(root, &path, out);
             } else if name.ends_with("metrics.jsonl") {
                 out.insert(name, without_times(&fs::read_to_string(&path).unwrap()));
+            } else if name.contains("tfevents") {
+                // Its name and its points have their times.
+                let size = fs::metadata(&path).unwrap().len();
+                out.insert("events".into(), size.to_string().into_bytes());
             } else if !name.ends_with("figures.json") {
                 out.insert(name, fs::read(&path).unwrap());
             }
@@ -78,6 +83,7 @@ fn without_times(metrics: &str) -> Vec<u8> {
         let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
         let fields = value.as_object_mut().unwrap();
         fields.remove("tokens_per_second");
+        fields.remove("stalled");
         fields.remove("seconds");
         out.extend(value.to_string().bytes());
         out.push(b'\n');
@@ -712,6 +718,142 @@ fn an_interrupted_stage_says_so_and_goes_on() {
     );
 }
 
+/// All that a checkpoint has to carry at once: a schedule with a decay in it, passes, rates
+/// that move and with them the copies, steps filled by tokens of copies, packed documents.
+#[test]
+fn a_training_with_everything_in_flight_is_killed_and_stopped_at_random_and_ends_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    for stage in &stages(folder)[..4] {
+        stage.run(folder, &[]);
+    }
+    let stage = Stage {
+        output: "model",
+        arguments: [
+            "train",
+            &at(folder, "shards"),
+            "--steps=60",
+            "--batch-tokens=700",
+            "--batch-counts=copies",
+            "--accumulation=3",
+            "--checkpoint-every=7",
+            "--keep-checkpoints=1",
+            "--log-every=4",
+            "--tensorboard",
+            "--rows.layout=best_fit",
+            "--rows.length=48",
+            "--masking.corruption-rate=linear(0.5, 0.2)",
+            "--masking.prediction-rate=cosine(0.5, 0.6)",
+            "--masking.random-share=0.1",
+            "--masking.mask-share=0.9",
+            "--optimizer.schedule=warmup_stable_decay",
+            "--optimizer.warmup-steps=10",
+            "--optimizer.decay=0.5",
+            "--optimizer.decay-shape=one_minus_sqrt",
+            "--optimizer.clip=1",
+            "--optimizer.groups={parameters = [\"words\"], learning_rate_factor = 0.5}",
+            "--spikes.window=5",
+            "--spikes.loss-factor=1.001",
+            "--spikes.gradient-factor=1.05",
+            "--model.layers=1",
+            "--model.hidden=32",
+            "--model.heads=2",
+            "--model.feed-forward=64",
+            "--model.positions=64",
+            "--validation.every=9",
+            "--validation.max-rows=8",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    };
+    let began = Instant::now();
+    stage.run(&folder.join("whole"), &[]);
+    let whole = began.elapsed();
+    let disturbed = folder.join("disturbed");
+    let mut draws = Key::default().generator(Purpose::Select);
+    let mut ended = 0;
+    for round in 0..12 {
+        let threads = (1 + round % 2).to_string();
+        let child = stage
+            .command(&disturbed, &["--threads", &threads])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole.mul_f64(0.05 + 0.3 * draws.unit()));
+        let signal = ["-KILL", "-TERM", "-INT"][round % 3];
+        let pid = child.id().to_string();
+        let _ = Command::new("kill").args([signal, &pid]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        ended += usize::from(!output.status.success());
+        if output.status.code() == Some(1) {
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(message.contains("run the same command again"), "{message}");
+        }
+    }
+    assert!(ended > 3, "only {ended} were still at work");
+    stage.run(&disturbed, &[]);
+    let spikes = fs::read_dir(folder.join("whole/model/spikes"))
+        .unwrap()
+        .count();
+    assert!(spikes > 0);
+    assert_same(
+        &folder.join("whole/model"),
+        &disturbed.join("model"),
+        "after kills and stops",
+    );
+}
+
+#[test]
+fn a_written_batch_is_shown_with_its_keys_and_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    for stage in &stages(folder)[..4] {
+        stage.run(folder, &[]);
+    }
+    let mut stage = stages(folder).pop().unwrap();
+    let more = [
+        "--spikes.window",
+        "1",
+        "--spikes.loss-factor",
+        "1.0001",
+        "--spikes.keep",
+        "2",
+    ];
+    stage.arguments.extend(more.map(str::to_owned));
+    stage.run(folder, &[]);
+    let spikes = folder.join("model/spikes");
+    let files: Vec<PathBuf> = fs::read_dir(&spikes)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!((1..=2).contains(&files.len()), "{files:?}");
+    let output = done(&["inspect", &files[0].display().to_string()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "a loss of",
+        "learning rate",
+        "seed 1",
+        "[MASK]→",
+        "\n0/",
+        "[CLS] ",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    // Another answer to spikes does not make it another run.
+    stage
+        .arguments
+        .extend(["--spikes.policy", "skip"].map(str::to_owned));
+    let output = stage.command(folder, &[]).output().unwrap();
+    assert!(output.status.success());
+
+    let picture = at(folder, "runs.svg");
+    let run = at(folder, "model");
+    done(&["plot", &run, &run, "-o", &picture, "--against", "tokens"]);
+    let svg = fs::read_to_string(&picture).unwrap();
+    assert!(svg.matches("stroke-width=\"1.5\"").count() == 10, "{svg}");
+    let message = fails(1, &["plot", &at(folder, "shards"), "-o", &picture]);
+    assert!(message.contains("no metrics.jsonl"), "{message}");
+}
+
 /// T5's kind: nothing opens a row, sentinels, and a mask token only when it is named.
 #[test]
 fn a_tokenizer_without_a_token_that_opens_rows_goes_from_text_to_a_model_by_best_fit() {
@@ -745,11 +887,12 @@ fn a_tokenizer_without_a_token_that_opens_rows_goes_from_text_to_a_model_by_best
         assert_eq!(row["mask"], 1200);
     }
 
-    let model = |name: &str, threads: &str| {
+    let model = |name: &str, threads: &str, masking: &str| {
         let output = at(folder, name);
         let arguments = [
             &["train", &shards, "-o", &output, "--steps", "8"][..],
             &["--rows.layout", "best_fit", "--rows.length", "64"],
+            &["--masking.layout", masking],
             &["--batch-size", "4", "--checkpoint-every", "3"],
             &["--model.layers", "1", "--model.hidden", "32"],
             &["--model.heads", "2", "--model.feed-forward", "64"],
@@ -758,17 +901,32 @@ fn a_tokenizer_without_a_token_that_opens_rows_goes_from_text_to_a_model_by_best
         done(&arguments.concat());
         folder.join(name)
     };
-    let one = model("one", "1");
-    assert_same(&one, &model("two", "2"), "by best fit");
-    // From what a kill after step 6 leaves.
-    let step = "checkpoints/step-000000006";
-    let resumed = folder.join("resumed");
-    fs::create_dir_all(resumed.join(step)).unwrap();
-    for (name, bytes) in bytes_of(&one.join(step)) {
-        fs::write(resumed.join(step).join(name), bytes).unwrap();
+    for masking in ["in_place", "removed"] {
+        let named = |name: &str| format!("{masking}-{name}");
+        let one = model(&named("one"), "1", masking);
+        assert_same(&one, &model(&named("two"), "2", masking), "by best fit");
+        // From what a kill after step 6 leaves.
+        let step = "checkpoints/step-000000006";
+        let resumed = folder.join(named("resumed"));
+        fs::create_dir_all(resumed.join(step)).unwrap();
+        for (name, bytes) in bytes_of(&one.join(step)) {
+            fs::write(resumed.join(step).join(name), bytes).unwrap();
+        }
+        fs::copy(one.join("metrics.jsonl"), resumed.join("metrics.jsonl")).unwrap();
+        let resumed = model(&named("resumed"), "2", masking);
+        assert_same(&one, &resumed, "gone on with by best fit");
+        let metrics = fs::read_to_string(one.join("metrics.jsonl")).unwrap();
+        assert!(metrics.contains("validation"), "{metrics}");
+        done(&["verify", &at(folder, &named("one"))]);
+        let beside = one.join("export/decoder.safetensors").exists();
+        assert_eq!(beside, masking == "removed");
     }
-    fs::copy(one.join("metrics.jsonl"), resumed.join("metrics.jsonl")).unwrap();
-    assert_same(&one, &model("resumed", "2"), "gone on with by best fit");
-    let metrics = fs::read_to_string(one.join("metrics.jsonl")).unwrap();
-    assert!(metrics.contains("validation"), "{metrics}");
+    let message = fails(
+        2,
+        &["train", &shards, "-o", "x", "--masking.layout", "sentinel"],
+    );
+    assert!(
+        message.contains("no sentinel encoder-decoder yet"),
+        "{message}"
+    );
 }

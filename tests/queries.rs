@@ -9,7 +9,9 @@ use cloze::pipeline::plot::plot;
 use cloze::pipeline::query::query;
 use cloze::pipeline::stage::StageOptions;
 use cloze::pipeline::vocabulary::vocabulary;
+use std::collections::HashMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 fn counts(folder: &Path) -> PathBuf {
@@ -194,7 +196,8 @@ fn a_ranking_is_drawn_with_the_size_marked() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     // Two panels of four lengths, each with a line and a dot, and four dots of the legend.
-    assert_eq!(svg.matches("<polyline").count(), 8);
+    assert_eq!(svg.matches("stroke-width=\"1.5\"").count(), 8);
+    assert_eq!(svg.matches("stroke-dasharray").count(), 8);
     assert_eq!(svg.matches("<circle").count(), 8 + 4);
     assert!(svg.contains("2 words: 200"), "{svg}");
     let again = dir.path().join("again.svg");
@@ -203,8 +206,61 @@ fn a_ranking_is_drawn_with_the_size_marked() {
     let error = plot(
         &config,
         &counts,
-        &dir.path().join("x.png"),
+        &dir.path().join("x.gif"),
         &StageOptions::new(),
     );
     assert_eq!(error.unwrap_err().exit_code(), 2);
+}
+
+/// Width, height, and how many pixels have each colour, of a PNG as it is written here:
+/// three channels of eight bits, rows not filtered.
+fn pixels(png: &[u8]) -> (usize, usize, HashMap<[u8; 3], usize>) {
+    let rest = png.strip_prefix(b"\x89PNG\r\n\x1a\n").unwrap();
+    let number = |at: usize| u32::from_be_bytes(*rest[at..].first_chunk().unwrap()) as usize;
+    assert_eq!(&rest[4..8], b"IHDR");
+    let (width, height) = (number(8), number(12));
+    assert_eq!(&rest[16..21], [8, 2, 0, 0, 0]);
+    let behind = 25;
+    assert_eq!(&rest[behind + 4..behind + 8], b"IDAT");
+    let compressed = &rest[behind + 8..][..number(behind)];
+    let mut rows = Vec::new();
+    flate2::read::ZlibDecoder::new(compressed)
+        .read_to_end(&mut rows)
+        .unwrap();
+    assert_eq!(rows.len(), height * (1 + 3 * width));
+    let mut colours = HashMap::new();
+    for row in rows.chunks(1 + 3 * width) {
+        assert_eq!(row[0], 0);
+        for &pixel in row[1..].as_chunks::<3>().0 {
+            *colours.entry(pixel).or_default() += 1;
+        }
+    }
+    (width, height, colours)
+}
+
+#[test]
+fn a_ranking_is_drawn_as_png_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = counts(dir.path());
+    let drawn = |name: &str, size| {
+        let config = VocabularyConfig {
+            size,
+            ..VocabularyConfig::default()
+        };
+        let file = dir.path().join(name);
+        plot(&config, &counts, &file, &StageOptions::new()).unwrap();
+        fs::read(file).unwrap()
+    };
+    let png = drawn("ranking.png", 400);
+    assert_eq!(drawn("again.png", 400), png);
+    assert!(drawn("other.png", 40) != png);
+    let (width, height, colours) = pixels(&png);
+    assert_eq!((width, height), (2000, 860));
+    assert!(colours[&[255; 3]] > width * height * 9 / 10);
+    // A line of at least a panel's width, a dashed one and dots, for each length.
+    for colour in [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167]] {
+        assert!(colours[&colour] > 1500, "{colour:?}: {}", colours[&colour]);
+    }
+    // Letters.
+    assert!(colours[&[0; 3]] > 500, "{}", colours[&[0; 3]]);
 }

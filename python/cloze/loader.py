@@ -292,8 +292,8 @@ class Loader(_Base[Batch]):
         seed: int = 15,
     ) -> list[Batch]:
         """The rows held out, as ``cloze train`` validates on them: masked uniformly at ``rate``, all
-        by the mask token, the same whatever the training masks are. Of more than ``max_rows`` of a
-        source that many are taken, evenly.
+        by the mask token, the same whatever the training masks are, in their layout. Of more than
+        ``max_rows`` of a source that many are taken, evenly.
         """
         batches = self._shards.validation(
             batch_size or self.batch_size, (rate, max_rows, seed), self._sparse

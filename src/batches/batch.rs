@@ -1,6 +1,7 @@
 //! One batch of masked rows, as the model takes it. All buffers are flat and
 //! row-major; predicted positions are carried to the loss, never found again.
 
+use crate::base::generator::Key;
 use crate::base::token::TokenId;
 use crate::config::Layout;
 use crate::masking::Realised;
@@ -43,6 +44,8 @@ pub struct Batch {
     pub cu_seqlens: Vec<u32>,
     /// Where there are places: that of the first token of each attention run.
     pub run_starts: Vec<u32>,
+    /// Where there are places: the tokens of each row as it was, before its padding.
+    pub row_lengths: Vec<u32>,
     /// Layout sentinel: tokens in a row of `target`, padding included.
     pub target_length: usize,
     /// Layout sentinel: the ids to be generated, `rows × target_length`.
@@ -58,6 +61,9 @@ pub struct Batch {
     /// What each label of a row weighs in the loss, one a row; empty where all weigh 1.
     /// A weighted loss is divided by the maskable tokens, any other by the labels.
     pub weights: Vec<f32>,
+    /// What each row's mask was drawn by, copy included: the same key gives the same row
+    /// again.
+    pub keys: Vec<Key>,
     /// The optimiser step that the first row belongs to.
     pub step: u64,
     /// What was realised in this batch.
@@ -80,6 +86,7 @@ impl Batch {
             self.run_starts.push(0);
             self.run_starts
                 .extend(&ends[..ends.len().saturating_sub(1)]);
+            self.row_lengths.push(ends.last().copied().unwrap_or(0));
         }
         self.cu_seqlens.extend(ends.iter().map(|&end| {
             let kept = match in_place {
@@ -88,6 +95,15 @@ impl Batch {
             };
             start + kept
         }));
+    }
+
+    /// Tokens of the rows as they were, padding left out.
+    pub fn tokens(&self) -> u64 {
+        let lengths = match self.layout {
+            Layout::InPlace => &self.lengths,
+            Layout::Removed | Layout::Sentinel => &self.row_lengths,
+        };
+        lengths.iter().map(|&length| u64::from(length)).sum()
     }
 
     /// The tokens of each attention run.

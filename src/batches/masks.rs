@@ -67,6 +67,7 @@ impl BatchMasker {
             length: self.row_length,
             input: Vec::with_capacity(rows * self.row_length),
             lengths: Vec::with_capacity(rows),
+            keys: Vec::with_capacity(rows),
             cu_seqlens: vec![0],
             ..Batch::default()
         }
@@ -81,6 +82,7 @@ impl BatchMasker {
             &mut keep.cu_seqlens,
             &mut keep.places,
             &mut keep.run_starts,
+            &mut keep.row_lengths,
             &mut keep.target,
             &mut keep.target_lengths,
             &mut keep.predicted,
@@ -89,6 +91,7 @@ impl BatchMasker {
             values.clear();
         }
         keep.weights.clear();
+        keep.keys.clear();
         keep.cu_seqlens.push(0);
         *batch = Batch {
             length: self.row_length,
@@ -107,6 +110,7 @@ impl BatchMasker {
         let drawn = self.masker.select(row, key, stamp, &mut self.work);
         for copy in 0..drawn.copies {
             self.push_copy(row, buffer.ends(), key, copy, batch);
+            batch.keys.push(Key { copy, ..key });
             if self.masker.is_weighted() {
                 batch.weights.push(drawn.weight);
             }

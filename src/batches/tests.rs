@@ -9,7 +9,7 @@ use crate::base::token::{SpecialTokens, TokenId};
 use crate::columnar::DocumentWriter;
 use crate::columnar::writer::Layout;
 use crate::config::train::ValidationConfig;
-use crate::config::{MaskingConfig, RowLayout, RowsConfig, Strategy};
+use crate::config::{Layout as Masked, MaskingConfig, RowLayout, RowsConfig, Strategy};
 use crate::masking::{Masker, TokenTable};
 use crate::shard::ShardSet;
 use crate::storage::manifest::FileRecord;
@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod collated;
+mod fill;
 mod layouts;
 mod loaders;
 mod rows;
@@ -153,6 +154,7 @@ fn order(training: u64) -> Order {
         seed: 9,
         batch_rows: 4,
         step_rows: 4,
+        fill: None,
         training,
         window_tokens: 1000,
     }
@@ -395,7 +397,7 @@ fn validation_rows_are_the_last_ones(layout: RowLayout) {
         split.held_out,
         (written.corpus.rows() as f64 * 0.1).ceil() as u64
     );
-    let batches = validation(&written.corpus, split, &config, 4).unwrap();
+    let batches = validation(&written.corpus, split, &config, Masked::InPlace, 4).unwrap();
     assert_eq!(batches.iter().map(|b| b.rows).collect::<Vec<_>>(), [4, 1]);
     let rows: Vec<Vec<TokenId>> = batches.iter().flat_map(originals).collect();
     for (number, row) in (0..).zip(&rows) {
@@ -404,8 +406,19 @@ fn validation_rows_are_the_last_ones(layout: RowLayout) {
     }
     assert_eq!(
         batches,
-        validation(&written.corpus, split, &config, 4).unwrap()
+        validation(&written.corpus, split, &config, Masked::InPlace, 4).unwrap()
     );
+    // The same tokens are predicted where they are taken out.
+    let removed = validation(&written.corpus, split, &config, Masked::Removed, 4).unwrap();
+    for (there, here) in batches.iter().zip(&removed) {
+        assert_eq!((here.layout, here.rows), (Masked::Removed, there.rows));
+        assert_eq!(here.labels, there.labels);
+        assert_eq!(here.predicted, there.predicted);
+        assert_eq!(here.tokens(), there.tokens());
+        let kept = here.lengths.iter().sum::<u32>() as usize;
+        assert_eq!(kept + here.labels.len(), there.tokens() as usize);
+        assert_eq!(here.input.len(), here.rows * here.length);
+    }
     let all = ValidationConfig {
         share: 0.0,
         max_rows: 100,
@@ -414,7 +427,9 @@ fn validation_rows_are_the_last_ones(layout: RowLayout) {
     let split = written.corpus.split(&all).unwrap();
     assert_eq!(split.held_out, 1);
     assert_eq!(
-        validation(&written.corpus, split, &all, 4).unwrap().len(),
+        validation(&written.corpus, split, &all, Masked::InPlace, 4)
+            .unwrap()
+            .len(),
         1
     );
 }

@@ -7,22 +7,25 @@ use super::cut::RowBuffer;
 use super::masks::BatchMasker;
 use crate::base::error::Result;
 use crate::base::generator::Key;
-use crate::config::MaskingConfig;
 use crate::config::train::ValidationConfig;
+use crate::config::{Layout, MaskingConfig};
 use crate::masking::{Masker, Stamp, TokenTable};
 
 /// The validation batches of `batch_rows` rows each, the last one shorter. Of more
 /// than `max_rows` rows held out, that many are taken, evenly: row ⌊i · held out /
 /// max_rows⌋ for i from 0. Masks: uniform at `rate`, all by the mask token, keyed by
-/// (`seed`, epoch 0, canonical row). All in memory: 4 bytes a token and 8 a label.
+/// (`seed`, epoch 0, canonical row), and so the same tokens in each `layout`, whose rows
+/// lose them where it is `removed`. All in memory: 4 bytes a token and 8 a label.
 pub fn validation(
     corpus: &Corpus,
     split: Split,
     config: &ValidationConfig,
+    layout: Layout,
     batch_rows: usize,
 ) -> Result<Vec<Batch>> {
     let masking = MaskingConfig {
         corruption_rate: config.rate.into(),
+        layout,
         ..MaskingConfig::default()
     };
     let tokens = TokenTable::new(corpus.vocabulary(), corpus.shards().special_tokens()?);
@@ -57,6 +60,9 @@ pub fn validation(
             };
             masks.push(&buffer, key, Stamp::default(), batch);
         }
+    }
+    for batch in &mut batches {
+        masks.finish(batch);
     }
     Ok(batches)
 }

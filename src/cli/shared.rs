@@ -109,6 +109,7 @@ pub fn options(matches: &ArgMatches, defaults: StageOptions) -> Result<StageOpti
         (Some(index), Some(of)) => Part::new(index, of)?,
         _ => defaults.part,
     };
+    let progress = Progress::new(format);
     Ok(StageOptions {
         part,
         threads: typed::<u32>(matches, "threads")
@@ -125,8 +126,8 @@ pub fn options(matches: &ArgMatches, defaults: StageOptions) -> Result<StageOpti
             .flatten()
             .copied()
             .unwrap_or(false),
-        progress: Progress::new(format),
-        stop: stop::on_signal()?,
+        stop: stop::on_signal(progress.clone())?,
+        progress,
     })
 }
 

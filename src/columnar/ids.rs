@@ -1,34 +1,26 @@
-//! A column of token ids of a Parquet or Arrow IPC file (file or stream form) that
-//! another program wrote: lists of any integers. Memory: one record batch of that column.
+//! A column of token ids of a Parquet or Arrow IPC file that another program wrote: lists
+//! of any integers, as [`Column`] reads them.
 
 use crate::base::error::{Error, Result};
 use crate::base::token::TokenId;
-use crate::columnar::text::ColumnarFormat;
-use crate::storage::cache::copy_of_input;
+use crate::columnar::column::{Column, ColumnarFormat, no_column};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
-use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, Schema};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{DataType, Schema};
 use std::path::{Path, PathBuf};
 
 /// Columns that usually hold ids, the most usual first.
 pub const USUAL: [&str; 2] = ["input_ids", "tokens"];
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
-
 /// The rows of a column of ids, in order. A row is `None` where a value is missing.
 pub struct IdRows {
     path: PathBuf,
     column: String,
-    batches: Batches,
+    batches: Column,
     batch: Option<ArrayRef>,
     at: usize,
     row: u64,
@@ -38,39 +30,12 @@ impl IdRows {
     /// Opens `column` of the file at `path`, or the usual one that it has; refuses a
     /// column that holds no lists of integers.
     pub fn open(path: &Path, column: Option<&str>, format: ColumnarFormat) -> Result<Self> {
-        let path = &copy_of_input(path)?;
-        let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        let broken = |error: &dyn std::fmt::Display| broken(path, error);
-        let (name, batches): (String, Batches) = match format {
-            ColumnarFormat::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-                    .map_err(|error| broken(&error))?;
-                let (index, name) = find(path, builder.schema(), column)?;
-                let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
-                let reader = builder.with_projection(mask).build();
-                (name, Box::new(reader.map_err(|error| broken(&error))?))
-            }
-            ColumnarFormat::Arrow => {
-                let mut magic = [0; 6];
-                let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
-                file.seek(SeekFrom::Start(0))
-                    .map_err(|e| Error::io("read", path, e))?;
-                let again = File::open(path).map_err(|e| Error::io("read", path, e))?;
-                let (file, again) = (BufReader::new(file), BufReader::new(again));
-                if is_file {
-                    let whole = FileReader::try_new(file, None).map_err(|e| broken(&e))?;
-                    let (index, name) = find(path, &whole.schema(), column)?;
-                    let reader = FileReader::try_new(again, Some(vec![index]));
-                    (name, Box::new(reader.map_err(|e| broken(&e))?))
-                } else {
-                    let whole = StreamReader::try_new(file, None).map_err(|e| broken(&e))?;
-                    let schema = RecordBatchReader::schema(&whole);
-                    let (index, name) = find(path, &schema, column)?;
-                    let reader = StreamReader::try_new(again, Some(vec![index]));
-                    (name, Box::new(reader.map_err(|e| broken(&e))?))
-                }
-            }
-        };
+        let mut name = String::new();
+        let batches = Column::open(path, format, |schema| {
+            let index;
+            (index, name) = find(path, schema, column)?;
+            Ok(index)
+        })?;
         Ok(Self {
             path: path.to_owned(),
             column: name,
@@ -108,11 +73,7 @@ impl IdRows {
             match self.batches.next() {
                 None => return Ok(None),
                 Some(batch) => {
-                    let batch = batch.map_err(|error| {
-                        let place = format!("{error}, behind row {}", self.row);
-                        broken(&self.path, &place)
-                    })?;
-                    self.batch = Some(batch.column(0).clone());
+                    self.batch = Some(batch?);
                     self.at = 0;
                 }
             }
@@ -128,46 +89,21 @@ impl Iterator for IdRows {
     }
 }
 
-/// The names of the columns of an Arrow or Parquet file, to tell ids from text.
-pub fn column_names(path: &Path, format: ColumnarFormat) -> Result<Vec<String>> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-    let names = |schema: &Schema| schema.fields().iter().map(|f| f.name().clone()).collect();
-    match format {
-        ColumnarFormat::Parquet => ParquetRecordBatchReaderBuilder::try_new(file)
-            .map(|builder| names(builder.schema()))
-            .map_err(|error| broken(path, &error)),
-        ColumnarFormat::Arrow => {
-            let mut file = BufReader::new(file);
-            if let Ok(reader) = FileReader::try_new(&mut file, None) {
-                return Ok(names(&reader.schema()));
-            }
-            file.seek(SeekFrom::Start(0))
-                .map_err(|e| Error::io("read", path, e))?;
-            StreamReader::try_new(file, None)
-                .map(|reader| names(&RecordBatchReader::schema(&reader)))
-                .map_err(|error| broken(path, &error))
-        }
-    }
-}
-
 /// The index and name of the column of ids.
 fn find(path: &Path, schema: &Schema, column: Option<&str>) -> Result<(usize, String)> {
+    const REMEDY: &str =
+        "name the column that holds the ids with --column; text goes through `cloze tokenize`";
     let usual = USUAL.iter().copied();
     let name = match column {
         Some(name) => Some(name),
         None => usual.clone().find(|name| schema.index_of(name).is_ok()),
     };
     let Some((index, field)) = name.and_then(|name| schema.column_with_name(name)) else {
-        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        return Err(Error::input(
-            path.display().to_string(),
-            format!("columns {}", names.join(", ")),
-            match column {
-                Some(name) => format!("a column {name:?}"),
-                None => format!("a column of ids: {}", USUAL.join(" or ")),
-            },
-            "name the column that holds the ids with --column; text goes through `cloze tokenize`",
-        ));
+        let expected = match column {
+            Some(name) => format!("a column {name:?}"),
+            None => format!("a column of ids: {}", USUAL.join(" or ")),
+        };
+        return Err(no_column(path, schema, expected, REMEDY));
     };
     let of = match field.data_type() {
         DataType::List(item)
@@ -184,7 +120,7 @@ fn find(path: &Path, schema: &Schema, column: Option<&str>) -> Result<(usize, St
         format!("{}, column {}", path.display(), field.name()),
         field.data_type().to_string(),
         "lists of integers",
-        "name the column that holds the ids with --column; text goes through `cloze tokenize`",
+        REMEDY,
     ))
 }
 
@@ -230,13 +166,4 @@ where
         .iter()
         .map(|&id| id.try_into().map_err(|_| format!("id {id}")))
         .collect()
-}
-
-fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::corrupt(
-        path.display().to_string(),
-        error.to_string(),
-        "a Parquet file, or an Arrow IPC file or stream",
-        "the file is damaged or of another format: copy it again, or see --format",
-    )
 }

@@ -16,13 +16,13 @@ use std::io::Write;
 use std::sync::Arc;
 
 /// What an Arrow IPC file begins and ends with.
-const MAGIC: &[u8; 6] = b"ARROW1";
+pub(super) const MAGIC: &[u8; 6] = b"ARROW1";
 
 /// The magic at the beginning is filled up to the alignment of messages.
 const HEAD: usize = 64;
 
 /// Says that no message follows.
-const END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+pub(super) const END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 
 /// Makes messages of record batches; keeps its compressor.
 pub(super) struct Encoder {

@@ -352,7 +352,7 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(config.train.unwrap().steps, 500);
+        assert_eq!(config.train.unwrap().steps, Some(500));
         assert_eq!(config.tokenize.text_field, "body");
         assert_eq!(config.memory.0, 1 << 30);
     }

@@ -6,11 +6,13 @@
 
 pub mod collator;
 pub mod count;
+pub mod device;
 pub mod exchange;
 pub mod keys;
 pub mod loader;
 pub mod masking;
 pub mod model;
+pub mod optimizer;
 pub mod pipeline;
 pub mod preset;
 pub mod rate;
@@ -22,17 +24,20 @@ pub mod vocabulary;
 
 pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
+pub use device::{Device, Precision};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{
-    Architecture, InitialAttention, InitialBias, ModelConfig, ModelShape, RotaryShape, Size,
+    Architecture, DecoderConfig, InitialAttention, InitialBias, ModelConfig, ModelShape,
+    RotaryShape, Size, StackShape,
 };
+pub use optimizer::{DecayShape, OptimizerConfig, ParameterGroup, Schedule};
 pub use pipeline::PipelineConfig;
 pub use preset::Preset;
 pub use rate::Rate;
 pub use rows::{RowLayout, RowsConfig};
 pub use shard::{Overlap, ShardConfig};
 pub use tokenize::{DocumentRule, TextFormat, TokenizeConfig, TokenizerPath};
-pub use train::{ShardRead, TrainConfig};
+pub use train::{BatchCounts, ShardRead, SpikePolicy, SpikesConfig, TrainConfig};
 pub use vocabulary::{QueryConfig, Score, VocabularyConfig};

@@ -20,8 +20,8 @@ pub use numbers::Number;
 
 use crate::base::error::Result;
 use crate::base::token::TokenId;
+use crate::columnar::column::ColumnarFormat;
 use crate::columnar::ids::IdRows;
-use crate::columnar::text::ColumnarFormat;
 use crate::config::IdType;
 
 /// The documents of one file, in order; `None` where the file says that one is missing.

@@ -221,10 +221,12 @@ impl OpenSource {
         files: &mut impl Files,
     ) -> Result<Counted> {
         let scratch = options.scratch_beside(output);
+        let check = || options.check_stop();
         let counting = |source, memory, threads| Counting {
             memory,
             threads,
             progress: options.progress.clone(),
+            check: &check,
             ..Counting::new(config, source, &scratch)
         };
         let counted = match self {

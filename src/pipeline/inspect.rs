@@ -6,6 +6,7 @@ use crate::base::size::ByteSize;
 use crate::columnar::counts::CountsFile;
 use crate::columnar::vocabulary::VocabularyFile;
 use crate::columnar::{Document, DocumentFile, Projection};
+use crate::pipeline::spiked;
 use crate::pipeline::summary::grouped;
 use crate::storage::{Artefact, ArtefactKind, FileSource, cache};
 use crate::tokenizer::{Tokenizer, read_written};
@@ -19,8 +20,11 @@ const SAMPLE_ROWS: usize = 10;
 /// Files named one by one; more are counted.
 const NAMED: usize = 12;
 
-/// Describes the artefact at `path`.
+/// Describes the artefact at `path`, or the batch that a training run wrote there.
 pub fn inspect(path: &Path) -> Result<String> {
+    if spiked::is_one(path) {
+        return spiked::show(path);
+    }
     let artefact = Artefact::open_any(path)?;
     let mut out = String::new();
     // Writing to a String cannot fail.

@@ -11,7 +11,7 @@ use crate::batches::{
 };
 use crate::config::keys::check_share;
 use crate::config::train::ValidationConfig;
-use crate::config::{LoaderConfig, MaskingConfig};
+use crate::config::{Layout, LoaderConfig, MaskingConfig};
 use crate::pipeline::masks;
 use crate::shard::ShardSet;
 use crate::tokenizer::{Tokenizer, read_written};
@@ -26,6 +26,7 @@ pub struct Opened {
     pub fingerprint: String,
     /// The tokenizer behind the ids.
     pub tokenizer: Tokenizer,
+    layout: Layout,
     sources: Vec<(Arc<Corpus>, Split)>,
 }
 
@@ -67,19 +68,21 @@ pub fn open(config: &LoaderConfig) -> Result<Opened> {
         loader: Loader::new(read.collect(), mixture, masker, draws)?,
         fingerprint: fingerprint_of(config, &sources)?,
         tokenizer,
+        layout: config.masking.layout,
         sources,
     })
 }
 
 impl Opened {
-    /// The rows held out, with the masks of `config`, in batches of `batch_rows`: source after
-    /// source, of each at most `config.max_rows`. `config.share` and `config.every` change
+    /// The rows held out, with the masks of `config` in the layout of the training, in batches
+    /// of `batch_rows`: source after source, of each at most `config.max_rows`. `config.share` and `config.every` change
     /// nothing.
     pub fn validation(&self, config: &ValidationConfig, batch_rows: usize) -> Result<Vec<Batch>> {
         check_share("rate", config.rate)?;
         let mut batches = Vec::new();
         for (corpus, split) in &self.sources {
-            batches.extend(validation(corpus, *split, config, batch_rows.max(1))?);
+            let rows = batch_rows.max(1);
+            batches.extend(validation(corpus, *split, config, self.layout, rows)?);
         }
         Ok(batches)
     }

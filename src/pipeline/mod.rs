@@ -1,6 +1,7 @@
 //! Layer 7, pipeline: stages put together. Each stage is one function from paths and
 //! a configuration to an artefact; `run` calls them in order.
 
+mod chart;
 pub mod collator;
 pub mod count;
 pub mod export;
@@ -11,11 +12,13 @@ pub mod lookup;
 pub mod masks;
 pub mod merge;
 pub mod plot;
+pub mod plot_runs;
 pub mod preview;
 pub mod query;
 pub mod run;
 pub mod runs;
 pub mod shard;
+pub mod spiked;
 pub mod stage;
 mod start;
 pub mod summary;

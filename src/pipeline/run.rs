@@ -116,7 +116,8 @@ pub fn run(
         summary.sharded(&manifest, &layout.shards);
     }
     if let Some(shown) = config.preview.as_ref().filter(|_| wanted("mask")) {
-        let steps = config.train.as_ref().map_or(1, |train| train.steps);
+        let steps = config.train.as_ref().and_then(|train| train.last_step());
+        let steps = steps.unwrap_or(1);
         let request = Request::of_pipeline(shown, &config.masking(), steps, options.seed);
         let shown = preview::of_shards(&request, &layout.shards)?;
         atomic::write(&layout.preview, html::page(&shown).as_bytes())?;

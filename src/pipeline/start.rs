@@ -5,7 +5,7 @@ use crate::base::error::{Error, Result};
 use crate::config::{InitialBias, TokenizeConfig, TrainConfig};
 use crate::storage::InputRecord;
 use crate::tokenizer::Tokenizer;
-use crate::training::{Model, import, weight_files};
+use crate::training::{Model, files, import};
 use std::path::Path;
 
 /// The files that `config`'s model is read from, as inputs of a stage.
@@ -13,12 +13,8 @@ pub fn inputs(config: &TrainConfig) -> Result<Vec<InputRecord>> {
     let Some(folder) = &config.model.from else {
         return Ok(Vec::new());
     };
-    let files = weight_files(folder)?;
-    [folder.join("config.json")]
-        .iter()
-        .chain(&files)
-        .map(|file| InputRecord::of(file))
-        .collect()
+    let files = files(folder)?;
+    files.iter().map(|file| InputRecord::of(file)).collect()
 }
 
 /// The model before its first step. `counts` are those of the tokens of the training
@@ -35,14 +31,14 @@ pub fn model(
 ) -> Result<Model> {
     let size = tokenizer.vocabulary_size();
     let Some(folder) = &config.model.from else {
-        let mut model = Model::initial(&config.model, size, seed);
+        let mut model = Model::initial(&config.model(), size, seed);
         if config.model.initial_bias == InitialBias::Unigram {
             model.parameters.start_from_unigrams(counts);
         }
         return Ok(model);
     };
     check_tokenizer(folder, tokenizer)?;
-    let mut model = import(folder, &config.model)?;
+    let mut model = import(folder, &config.model(), seed)?;
     config.check_row_length(&model.shape)?;
     // Tokens that were added to the model's tokenizer.
     model.parameters.extend_vocabulary(size, seed);

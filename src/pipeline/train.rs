@@ -5,8 +5,10 @@
 //! activations of one pass, a window of the shards and the validation rows.
 
 use crate::base::error::{Error, Result};
-use crate::batches::{Corpus, Order, Realised, Stream, Unigram, reader, unigram, validation};
-use crate::config::{ShardRead, TrainConfig};
+use crate::base::time_span::TimeSpan;
+use crate::batches::reader::{Fill, WINDOW_TOKENS};
+use crate::batches::{Corpus, Order, Realised, Stream, Unigram, unigram, validation};
+use crate::config::{BatchCounts, Device, ShardRead, SpikesConfig, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::{masks, start};
 use crate::progress::short;
@@ -15,9 +17,10 @@ use crate::storage::place;
 use crate::storage::source::hash_file;
 use crate::storage::{ArtefactKind, FileRecord, Manifest, Standing, atomic};
 use crate::tokenizer::{Role, Tokenizer, read_written, require};
-use crate::training::{Event, Outcome, Run, export, train as train_model};
+use crate::training::spikes::Verdict;
+use crate::training::{Event, Outcome, Run, Trained, export, train as train_model};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,9 +31,9 @@ struct Configuration<'a> {
     seed: u64,
 }
 
-/// Trains on the shards in `shards` and writes `checkpoints/`, `metrics.jsonl` and the
-/// Hugging Face folder `export/` to `output`. A run that was stopped goes on from its
-/// newest checkpoint with the same losses.
+/// Trains on the shards in `shards` and writes `checkpoints/`, `metrics.jsonl`, the
+/// batches of steps that stand out and the Hugging Face folder `export/` to `output`. A
+/// run that was stopped goes on from its newest checkpoint with the same losses.
 pub fn train(
     config: &TrainConfig,
     shards: &Path,
@@ -44,13 +47,20 @@ pub fn train(
     for role in [Role::Mask, Role::Sep, Role::Pad] {
         require(&record.special_tokens, role)?;
     }
-    // How shards are read changes nothing: a run goes on either way.
+    // A run goes on with another way to read shards, which changes nothing, on another
+    // device, and with another answer to spikes, which would otherwise end it for good.
+    let fixed = TrainConfig {
+        steps: config.last_step(),
+        read: ShardRead::default(),
+        device: Device::default(),
+        tensorboard: false,
+        spikes: SpikesConfig::default(),
+        ..config.clone()
+    };
+    let seed = options.seed;
     let configuration = Configuration {
-        train: &TrainConfig {
-            read: ShardRead::default(),
-            ..config.clone()
-        },
-        seed: options.seed,
+        train: &fixed,
+        seed,
     };
     let mut inputs = vec![set.artefact().as_input()];
     inputs.extend(masks::inputs(&config.masking)?);
@@ -61,15 +71,32 @@ pub fn train(
         return Ok(*manifest);
     }
     if options.overwrite {
-        remove_checkpoints(output)?;
+        for folder in ["checkpoints", "spikes", "tensorboard"] {
+            remove(&output.join(folder))?;
+        }
     }
     let tokenizer = read_written(set.artefact().folder(), &record)?;
+    let configuration = as_json(&Configuration {
+        train: &TrainConfig {
+            spikes: config.spikes.clone(),
+            ..fixed.clone()
+        },
+        seed,
+    })?;
+    frame.manifest().configuration = configuration.clone();
+    // Beside the metrics from the first step on, for those who look at a run on its way.
+    let text = format!("{configuration:#}");
+    atomic::write(output.join("configuration.json"), text.as_bytes())?;
+    // The manifest will name it as well.
+    let json = tokenizer.to_json().as_bytes();
+    atomic::write(output.join("tokenizer.json"), json)?;
 
     let corpus = Arc::new(Corpus::open(set, &config.rows)?);
     let split = corpus.split(&config.validation)?;
     let entropy = unigram(&corpus, split)?;
-    let pass_rows = (config.batch_size / config.accumulation) as usize;
-    let held_out = validation(&corpus, split, &config.validation, pass_rows)?;
+    let pass_rows = pass_rows(config);
+    let layout = config.masking.layout;
+    let held_out = validation(&corpus, split, &config.validation, layout, pass_rows)?;
     options.progress.note(
         "train",
         &format!(
@@ -86,19 +113,25 @@ pub fn train(
         stop: &options.stop,
     };
     let counts = masks::needs_counts(&config.masking).then_some(&entropy.counts[..]);
-    let masking = config.masking.clone().with_steps(config.steps);
+    let mut masking = config.masking.clone();
+    if let Some(steps) = config.last_step() {
+        masking = masking.with_steps(steps);
+    }
     let masker = masks::masker(&masking, &tokenizer, counts)?;
     let order = Order {
         seed: options.seed,
         batch_rows: pass_rows,
         step_rows: config.batch_size,
+        fill: None,
         training: split.training,
-        window_tokens: reader::WINDOW_TOKENS,
+        window_tokens: WINDOW_TOKENS,
     };
     let outcome = train_model(
         run,
         start::model(config, &tokenizer, &entropy.counts, options.seed)?,
-        |position| {
+        |position, first_step| {
+            let fill = fill(config, first_step);
+            let order = Order { fill, ..order };
             let mut stream = Stream::open(corpus.clone(), masker, order, position)?;
             let mut warned = false;
             Ok(move || {
@@ -113,7 +146,7 @@ pub fn train(
         &held_out,
         |event| tell(config, options, &event),
     )?;
-    finish(&mut frame, config, &outcome, &entropy, &tokenizer)?;
+    finish(&mut frame, &outcome, &entropy, &tokenizer)?;
     frame.manifest().tokenizer = Some(record);
     frame.finish()
 }
@@ -121,18 +154,14 @@ pub fn train(
 /// Exports the model and its tokenizer and enters files and totals into the manifest.
 fn finish(
     frame: &mut Frame,
-    config: &TrainConfig,
     outcome: &Outcome,
     entropy: &Unigram,
     tokenizer: &Tokenizer,
 ) -> Result<()> {
     let folder = frame.output.join("export");
     let special = tokenizer.special();
-    export(&outcome.model, special, &folder)?;
-    // The manifest names the tokenizer's file beside it; transformers wants it beside
-    // the model.
+    let mut files = export(&outcome.model, special, &folder)?;
     let json = tokenizer.to_json().as_bytes();
-    atomic::write(frame.output.join("tokenizer.json"), json)?;
     atomic::write(folder.join("tokenizer.json"), json)?;
     let spelling = |id: Option<u32>| id.map(|id| tokenizer.spelling(id));
     let tokenizer_config = json!({
@@ -144,28 +173,23 @@ fn finish(
         "pad_token": spelling(special.pad),
         "unk_token": spelling(special.unk),
     });
-    let text = serde_json::to_vec_pretty(&tokenizer_config)
-        .map_err(|e| Error::library("tokenizer_config.json", e))?;
-    atomic::write(folder.join("tokenizer_config.json"), &text)?;
-    for name in [
-        "export/config.json",
-        "export/model.safetensors",
-        "export/tokenizer.json",
-        "export/tokenizer_config.json",
-    ] {
-        let path = frame.output.join(name);
+    let text = format!("{tokenizer_config:#}");
+    atomic::write(folder.join("tokenizer_config.json"), text.as_bytes())?;
+    files.extend(["tokenizer.json", "tokenizer_config.json"]);
+    for name in files {
+        let path = folder.join(name);
         let bytes = std::fs::metadata(&path)
             .map_err(|e| Error::io("read", &path, e))?
             .len();
         frame.file(FileRecord {
-            name: name.into(),
+            name: format!("export/{name}"),
             bytes,
             hash: hash_file(&path)?,
             rows: 0,
             tokens: None,
         });
     }
-    frame.total("steps", config.steps);
+    frame.total("steps", outcome.steps);
     frame.total("tokens_trained", outcome.tokens);
     frame.total("unigram_entropy", entropy.entropy);
     if let Some(last) = outcome.last {
@@ -189,39 +213,99 @@ fn capped(realised: &Realised) -> String {
     )
 }
 
-/// Checkpoints of another configuration, which the user asked to have redone.
-fn remove_checkpoints(output: &Path) -> Result<()> {
-    let folder = output.join("checkpoints");
-    match std::fs::remove_dir_all(&folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &folder, e)),
+/// What belongs to a run of another configuration, which the user asked to have redone.
+fn remove(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", folder, e)),
         _ => Ok(()),
     }
 }
 
-fn tell(config: &TrainConfig, options: &StageOptions, event: &Event) {
-    let text = match event {
-        Event::Resumed(step) => format!("goes on from step {step}"),
-        Event::Trained(line) => {
-            let step_tokens = f64::from(config.batch_size)
-                * config.masking.mean_copies(config.steps)
-                * f64::from(config.rows.length);
-            let left = (config.steps - line.step) as f64 * step_tokens / line.tokens_per_second;
-            format!(
-                "step {} of {}: loss {:.3}, {} tokens a second, {left:.0} s left",
-                line.step,
-                config.steps,
-                line.loss,
-                short(line.tokens_per_second)
-            )
-        }
-        Event::Validated(line) => format!(
-            "step {}: validation loss {:.3}, {:.1} % of {} masked tokens right",
-            line.step,
-            line.loss,
-            100.0 * line.accuracy,
-            line.labels
-        ),
-        Event::Saved(_) => return,
+fn as_json(value: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::library("JSON of a run", error))
+}
+
+/// Rows of a pass before copies; about so many where they are not fixed.
+fn pass_rows(config: &TrainConfig) -> usize {
+    let rows = match config.batch_tokens {
+        Some(tokens) => tokens / u64::from(config.rows.length),
+        None => config.batch_size.into(),
     };
-    options.progress.note("train", &text);
+    (rows / u64::from(config.accumulation)).max(1) as usize
+}
+
+/// What fills steps from `first_step` on, where their rows are not fixed.
+fn fill(config: &TrainConfig, first_step: u64) -> Option<Fill> {
+    (!config.has_fixed_rows()).then(|| Fill {
+        target: config.batch_tokens.unwrap_or(config.batch_size.into()),
+        tokens: config.batch_tokens.is_some(),
+        copies: config.batch_counts == BatchCounts::Copies,
+        passes: config.accumulation,
+        first_step,
+    })
+}
+
+fn tell(config: &TrainConfig, options: &StageOptions, event: &Event) {
+    let told = &options.progress;
+    match event {
+        Event::Resumed(step) => told.note("train", &format!("goes on from step {step}")),
+        Event::Trained(line) => {
+            // A line of numbers always has its JSON.
+            let figures = as_json(line).unwrap_or_default();
+            told.figures("train", &progress(config, line), figures);
+        }
+        Event::Validated(line) => told.figures(
+            "train",
+            &format!(
+                "step {}: validation loss {:.3}, {:.1} % of {} masked tokens right",
+                line.step,
+                line.loss,
+                100.0 * line.accuracy,
+                line.labels
+            ),
+            as_json(line).unwrap_or_default(),
+        ),
+        Event::Spiked(spike) => {
+            let file = spike.file.as_ref().map_or(String::new(), |file| {
+                format!("; its batch is in {file}, for `cloze inspect`")
+            });
+            let became = match spike.verdict {
+                Verdict::Taken => "the step was taken",
+                Verdict::Skipped => "the step was passed over",
+                Verdict::Stopped => "the run ends",
+            };
+            let (step, what) = (spike.step, spike.told());
+            told.warn("train", &format!("step {step}: {what}; {became}{file}"));
+        }
+        Event::Saved(_) => {}
+        Event::Stopped(0) => told.note("train", "stopped before the first step"),
+        Event::Stopped(step) => told.note(
+            "train",
+            &format!("stopped; a checkpoint of all {step} steps is written"),
+        ),
+    }
+}
+
+/// A line of progress: where the run is, its loss and rates, and what is left.
+fn progress(config: &TrainConfig, line: &Trained) -> String {
+    let of = config
+        .last_step()
+        .map_or(String::new(), |steps| format!(" of {steps}"));
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut rates = format!("corrupted {}", percent(line.corrupted));
+    if line.random > 0.0 {
+        let (masked, random) = (percent(line.masked), percent(line.random));
+        rates += &format!(" (masked {masked}, random {random})");
+    }
+    if line.same > 0.0 {
+        rates += &format!(", same {}", percent(line.same));
+    }
+    format!(
+        "step {}{of}: loss {:.3}, {} tokens a second, {rates}, predicted {}, {} left",
+        line.step,
+        line.loss,
+        short(line.tokens_per_second),
+        percent(line.predicted),
+        TimeSpan(line.seconds_left).rough(),
+    )
 }

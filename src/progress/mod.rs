@@ -123,6 +123,19 @@ impl Progress {
         self.line("warning", stage, text);
     }
 
+    /// Tells figures of `stage`: `text` to people, and with `figures`, an object's fields,
+    /// to programs.
+    pub fn figures(&self, stage: &str, text: &str, figures: serde_json::Value) {
+        if self.format != LogFormat::Json {
+            return self.note(stage, text);
+        }
+        let mut line = json!({"event": "figures", "stage": stage, "text": text});
+        if let (Some(line), serde_json::Value::Object(figures)) = (line.as_object_mut(), figures) {
+            line.extend(figures);
+        }
+        emit(&line.to_string());
+    }
+
     fn tell(&self, told: impl FnOnce() -> Told) {
         if let Some(listener) = &self.listener {
             let _ = listener.send(told());

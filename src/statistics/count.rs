@@ -1,10 +1,11 @@
-//! Exact n-gram counts of a corpus of any size in bounded memory (spec 8, 1 and 2):
-//! the two passes, with threads around them.
+//! Exact n-gram counts of a corpus of any size in bounded memory (spec 8, 1 and 2): the
+//! corpus is read once, and its words are gone through once or several times
+//! ([`passes`](mod@crate::statistics::passes)), with threads around it.
 //!
-//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 82 ns
-//! where most of it spills, 86 ns a word of raw text (docs/benchmarks.md). Scratch takes up to 11 bytes a
-//! word before compression (80 000 words), and none while the windows fit in half of
-//! the memory.
+//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 86 ns
+//! a word of raw text (docs/benchmarks.md). Scratch takes 2 to 3 bytes a word before
+//! compression, where the words do not fit in memory, and up to 12 where so little memory
+//! is given that the windows of a dozen passes would not fit either.
 
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
@@ -12,12 +13,15 @@ use crate::config::{CountConfig, Unit};
 use crate::parallel;
 use crate::progress::{Progress, short};
 use crate::statistics::dictionary::{Dictionary, WordId};
-use crate::statistics::groups::{Groups, Rows, count_sorted, each_of_large_bucket, sorted_bucket};
-use crate::statistics::plan::{Plan, RANGE_WORDS, ranges};
-use crate::statistics::stream::{Codes, WordStream};
+use crate::statistics::groups::{
+    Groups, Rows, SortRoom, count_sorted, each_of_large_bucket, sorted_bucket,
+};
+use crate::statistics::passes::Passes;
+use crate::statistics::plan::{Pass, Plan, RANGE_WORDS, ranges};
+use crate::statistics::stream::WordStream;
 use crate::statistics::tally::{MAX_LENGTH, Totals, WORD_BUCKETS, WordTally, kept_words};
-use crate::statistics::windows::{Scatter, Shape, Window};
-use crate::statistics::words::{BARRIER, Document, WordSource, codes_alone};
+use crate::statistics::windows::{Shape, Window};
+use crate::statistics::words::{Document, WordSource};
 use crate::storage::Buckets;
 use std::ops::Range;
 use std::path::Path;
@@ -90,12 +94,13 @@ pub struct Counting<'a> {
     pub progress: Progress,
     /// Words to a key range; [`RANGE_WORDS`] outside of tests.
     pub range_words: u64,
+    /// How many passes make the windows, where that is not left to the plan.
+    pub passes: Option<u64>,
+    /// Asked between pieces of the work: an error ends the count.
+    pub check: &'a (dyn Fn() -> Result<()> + Sync),
 }
 
-const STAGE: &str = "count";
-
-/// Words that are looked at together, at least: few enough for the first cache.
-const RUN: usize = 1 << 11;
+pub(super) const STAGE: &str = "count";
 
 impl<'a> Counting<'a> {
     /// A count of everything with key ranges of the usual size.
@@ -108,6 +113,8 @@ impl<'a> Counting<'a> {
             threads: 1,
             progress: Progress::silent(),
             range_words: RANGE_WORDS,
+            passes: None,
+            check: &|| Ok(()),
         }
     }
 
@@ -116,9 +123,9 @@ impl<'a> Counting<'a> {
         let (counts, stream) = self.words(corpus, self.config.min_count)?;
         let shape = self.shape(&counts);
         if shape.is_packed() {
-            self.count_windows::<u128>(&stream, &counts, shape, sink)?;
+            self.count_windows::<u128>(stream, &counts, shape, sink)?;
         } else {
-            self.count_windows::<[u32; MAX_LENGTH]>(&stream, &counts, shape, sink)?;
+            self.count_windows::<[u32; MAX_LENGTH]>(stream, &counts, shape, sink)?;
         }
         Ok(counts)
     }
@@ -129,9 +136,9 @@ impl<'a> Counting<'a> {
         let (counts, stream) = self.words(corpus, 1)?;
         let shape = self.shape(&counts);
         if shape.is_packed() {
-            self.keep_windows::<u128>(&stream, &counts, shape, sink)?;
+            self.keep_windows::<u128>(stream, &counts, shape, sink)?;
         } else {
-            self.keep_windows::<[u32; MAX_LENGTH]>(&stream, &counts, shape, sink)?;
+            self.keep_windows::<[u32; MAX_LENGTH]>(stream, &counts, shape, sink)?;
         }
         Ok(counts)
     }
@@ -209,141 +216,54 @@ impl<'a> Counting<'a> {
         )
     }
 
-    /// The second pass, over the words: all windows in buckets, and how they are
-    /// divided.
-    fn windows<W: Window>(
-        &self,
-        stream: &WordStream,
-        counts: &Counts,
-        shape: Shape,
-        min_count: u64,
-    ) -> Result<(Plan, Buckets)> {
-        let words = &counts.dictionary.words;
-        // What the dictionary takes is not there any more: its own memory, its codes by
-        // token, and what the plan knows of each word.
-        let taken = words.memory() + 20 * words.len() + 16 * self.source.vocabulary_size();
-        let memory = ByteSize(self.memory.0.saturating_sub(taken as u64));
-        let plan = Plan::new(
-            &counts.dictionary.counts,
-            counts.ranges,
-            shape,
-            min_count,
-            memory,
-            self.threads,
-        );
-        if plan.scratch > plan.bucket_memory {
-            self.progress.note(
-                STAGE,
-                &format!(
-                    "windows take up to {} of scratch in {}, words took {}",
-                    plan.scratch,
-                    self.scratch.display(),
-                    stream.spilled()
-                ),
-            );
-        }
-        let buckets = Buckets::new(self.scratch, plan.buckets(), plan.bucket_memory)?;
-        if shape.length > 1 {
-            self.scatter::<W>(stream, counts, shape, &plan, &buckets)?;
-        }
-        Ok((plan, buckets))
-    }
-
-    fn scatter<W: Window>(
-        &self,
-        stream: &WordStream,
-        counts: &Counts,
-        shape: Shape,
-        plan: &Plan,
-        buckets: &Buckets,
-    ) -> Result<()> {
-        let words = &counts.dictionary.words;
-        let alone = codes_alone(self.source, words);
-        let scatters = Pool::default();
-        let meter = self
-            .progress
-            .meter(STAGE, "windows", Some(counts.totals.windows[0]));
-        parallel::ordered(
-            self.threads,
-            stream.pieces(&alone, words, plan),
-            || {
-                |codes: Codes| {
-                    let (mut scatter, mut run) = scatters.take().unwrap_or_else(|| {
-                        let scatter = Scatter::new(shape, plan, buckets);
-                        (scatter, Vec::with_capacity(RUN))
-                    });
-                    let mut emitted = 0;
-                    codes.each(|word| {
-                        run.push(word);
-                        if word.id == BARRIER && run.len() >= RUN {
-                            emitted += run.len() as u64;
-                            scatter.document::<W>(&run)?;
-                            run.clear();
-                        }
-                        Ok(())
-                    })?;
-                    emitted += run.len() as u64;
-                    scatter.document::<W>(&run)?;
-                    run.clear();
-                    scatters.put((scatter, run));
-                    Ok(emitted)
-                }
-            },
-            |emitted| {
-                meter.add(emitted);
-                Ok(())
-            },
-        )?;
-        meter.finish("windows of all words");
-        for (scatter, _) in scatters.into_all() {
-            scatter.finish()?;
-        }
-        Ok(())
-    }
-
-    /// Both passes, to n-grams.
+    /// All passes over the words, to n-grams.
     fn count_windows<W: Window>(
         &self,
-        stream: &WordStream,
+        stream: WordStream,
         counts: &Counts,
         shape: Shape,
         sink: &mut impl CountSink,
     ) -> Result<()> {
         let min_count = self.config.min_count;
-        let (plan, buckets) = self.windows::<W>(stream, counts, shape, min_count)?;
+        let passes = Passes::new(self, counts, shape, min_count)?;
+        let Passes { plan, buckets, .. } = &passes;
         let own: Vec<(u32, Range<WordId>)> = (0..).zip(plan.ranges.iter().cloned()).collect();
         let mut output = Output::new(counts, &own, sink);
-        self.gather(
-            &plan,
-            &buckets,
-            (shape, min_count),
-            |windows: Vec<W>| count_sorted(&windows, shape, min_count),
-            |bucket, rows: Option<Rows>| {
-                output.reach(bucket / plan.buckets_per_range)?;
-                let mut each = |words: &[WordId], count| output.ngram(words, count);
-                if let Some(rows) = rows {
-                    return rows
-                        .iter()
-                        .try_for_each(|(words, count)| each(words, count));
-                }
-                let mut groups = Groups::new(shape, min_count);
-                self.each_of_large(&plan, &buckets, bucket, shape, &mut |window: W, count| {
-                    groups.push(window, count, &mut each)
-                })?;
-                groups.finish(&mut each)
-            },
-        )
+        let rooms = Pool::default();
+        passes.each::<W>(stream, |pass| {
+            self.gather(
+                (plan, pass, buckets),
+                (shape, min_count),
+                &rooms,
+                |windows: &mut Vec<W>| count_sorted(windows, shape, min_count),
+                |bucket, rows: Option<Rows>| {
+                    output.reach((pass.buckets.start + bucket) / plan.buckets_per_range)?;
+                    let mut each = |words: &[WordId], count| output.ngram(words, count);
+                    if let Some(rows) = rows {
+                        return rows
+                            .iter()
+                            .try_for_each(|(words, count)| each(words, count));
+                    }
+                    let mut groups = Groups::new(shape, min_count);
+                    self.each_of_large(plan, buckets, bucket, shape, &mut |window: W, count| {
+                        groups.push(window, count, &mut each)
+                    })?;
+                    groups.finish(&mut each)
+                },
+            )
+        })
     }
 
-    /// Both passes, to a sorted run.
+    /// All passes over the words, to a sorted run.
     fn keep_windows<W: Window>(
         &self,
-        stream: &WordStream,
+        stream: WordStream,
         counts: &Counts,
         shape: Shape,
         sink: &mut impl RunSink,
     ) -> Result<()> {
-        let (plan, buckets) = self.windows::<W>(stream, counts, shape, 1)?;
+        let passes = Passes::new(self, counts, shape, 1)?;
+        let Passes { plan, buckets, .. } = &passes;
         sink.begin(counts)?;
         let mut values = [0; MAX_LENGTH];
         let mut hand = |window: W, count| {
@@ -352,60 +272,66 @@ impl<'a> Counting<'a> {
             }
             sink.window(&values[..shape.length], count)
         };
-        self.gather(
-            &plan,
-            &buckets,
-            (shape, 1),
-            |windows: Vec<W>| Ok(windows),
-            |bucket, windows: Option<Vec<W>>| {
-                if let Some(windows) = windows {
-                    return windows
-                        .chunk_by(|a, b| a == b)
-                        .try_for_each(|equal| hand(equal[0], equal.len() as u64));
-                }
-                let mut open: Option<(W, u64)> = None;
-                self.each_of_large(&plan, &buckets, bucket, shape, &mut |window, count| {
-                    match &mut open {
-                        Some((last, sum)) if *last == window => *sum += count,
-                        open => {
-                            if let Some((last, sum)) = open.replace((window, count)) {
-                                hand(last, sum)?;
-                            }
-                        }
+        let rooms = Pool::default();
+        passes.each::<W>(stream, |pass| {
+            self.gather(
+                (plan, pass, buckets),
+                (shape, 1),
+                &rooms,
+                |windows: &mut Vec<W>| Ok(std::mem::take(windows)),
+                |bucket, windows: Option<Vec<W>>| {
+                    if let Some(windows) = windows {
+                        return windows
+                            .chunk_by(|a, b| a == b)
+                            .try_for_each(|equal| hand(equal[0], equal.len() as u64));
                     }
-                    Ok(())
-                })?;
-                open.map_or(Ok(()), |(last, sum)| hand(last, sum))
-            },
-        )
+                    let mut open: Option<(W, u64)> = None;
+                    self.each_of_large(plan, buckets, bucket, shape, &mut |window, count| {
+                        match &mut open {
+                            Some((last, sum)) if *last == window => {
+                                *sum += count;
+                                Ok(())
+                            }
+                            open => match open.replace((window, count)) {
+                                Some((last, sum)) => hand(last, sum),
+                                None => Ok(()),
+                            },
+                        }
+                    })?;
+                    open.map_or(Ok(()), |(last, sum)| hand(last, sum))
+                },
+            )
+        })
     }
 
-    /// Runs the sorted windows of every bucket through `work` on all threads, and hands
-    /// what comes of it to `each` in order; `None` stands for a bucket that is too
-    /// large to be sorted in memory. Windows that occur with their first two words less
-    /// than `rare` times may be left out.
+    /// Runs the sorted windows of every bucket of a pass through `work` on all threads,
+    /// and hands what comes of it to `each` in order; `None` stands for a bucket that is
+    /// too large to be sorted in memory. Windows that occur with their first two words
+    /// less than `rare` times may be left out.
     fn gather<W: Window, T: Send>(
         &self,
-        plan: &Plan,
-        buckets: &Buckets,
+        (plan, pass, buckets): (&Plan, &Pass, &Buckets),
         (shape, rare): (Shape, u64),
-        work: impl Fn(Vec<W>) -> Result<T> + Sync,
+        rooms: &Pool<SortRoom<W>>,
+        work: impl Fn(&mut Vec<W>) -> Result<T> + Sync,
         mut each: impl FnMut(usize, Option<T>) -> Result<()>,
     ) -> Result<()> {
-        let meter = self
-            .progress
-            .meter(STAGE, "buckets", Some(buckets.buckets() as u64));
+        let all = pass.buckets.len();
+        let meter = self.progress.meter(STAGE, "buckets", Some(all as u64));
         parallel::ordered(
             self.threads,
-            (0..buckets.buckets()).map(Ok),
+            (0..all).map(Ok),
             || {
                 |bucket| {
+                    (self.check)()?;
                     let windows = buckets.len(bucket) / shape.width.max(1) as u64;
                     if windows > plan.most_windows {
                         return Ok((bucket, None));
                     }
-                    let sorted = sorted_bucket::<W>(buckets, bucket, shape, rare)?;
-                    work(sorted).map(|done| (bucket, Some(done)))
+                    let mut room = rooms.take().unwrap_or_default();
+                    let done = work(sorted_bucket(buckets, bucket, (shape, rare), &mut room)?)?;
+                    rooms.put(room);
+                    Ok((bucket, Some(done)))
                 }
             },
             |(bucket, done)| {
@@ -413,7 +339,7 @@ impl<'a> Counting<'a> {
                 each(bucket, done)
             },
         )?;
-        meter.finish(&format!("{} buckets counted", buckets.buckets()));
+        meter.finish(&format!("{all} buckets counted"));
         Ok(())
     }
 
@@ -484,7 +410,7 @@ impl<'a, S: CountSink> Output<'a, S> {
 }
 
 /// What threads count with, between two pieces of the corpus.
-struct Pool<T>(Mutex<Vec<T>>);
+pub(super) struct Pool<T>(Mutex<Vec<T>>);
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
@@ -497,15 +423,15 @@ impl<T> Pool<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<T> {
+    pub(super) fn take(&self) -> Option<T> {
         self.lock().pop()
     }
 
-    fn put(&self, one: T) {
+    pub(super) fn put(&self, one: T) {
         self.lock().push(one);
     }
 
-    fn into_all(self) -> Vec<T> {
+    pub(super) fn into_all(self) -> Vec<T> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }

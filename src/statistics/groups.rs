@@ -304,20 +304,40 @@ impl<W: Window> Seam<W> {
     }
 }
 
+/// Memory to sort windows in, used for one bucket after the other.
+#[derive(Debug)]
+pub struct SortRoom<W> {
+    windows: Vec<W>,
+    spare: Vec<W>,
+}
+
+impl<W> Default for SortRoom<W> {
+    fn default() -> Self {
+        Self {
+            windows: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+}
+
 /// The windows of `bucket`, sorted; they must fit in memory unpacked, twice. Those that
 /// occur with their first two words less than `rare` times may be left out.
-pub fn sorted_bucket<W: Window>(
+pub fn sorted_bucket<'r, W: Window>(
     buckets: &Buckets,
     bucket: usize,
-    shape: Shape,
-    rare: u64,
-) -> Result<Vec<W>> {
-    let mut windows: Vec<W> =
-        Vec::with_capacity((buckets.len(bucket) / shape.width as u64) as usize);
+    (shape, rare): (Shape, u64),
+    room: &'r mut SortRoom<W>,
+) -> Result<&'r mut Vec<W>> {
+    let SortRoom { windows, spare } = room;
+    windows.clear();
+    windows.reserve_exact((buckets.len(bucket) / shape.width.max(1) as u64) as usize);
     for piece in buckets.drain(bucket) {
-        windows.extend(unpack::<W>(&piece?, shape));
+        let piece = piece?;
+        windows.extend(unpack::<W>(&piece, shape));
+        buckets.reuse(piece);
     }
-    Ok(W::sorted(windows, shape, rare))
+    W::sort(windows, spare, shape, rare);
+    Ok(windows)
 }
 
 /// Counts the n-grams of sorted windows.
@@ -366,13 +386,15 @@ pub fn each_of_large_bucket<W: Window>(
     let mut window: Vec<W> = Vec::with_capacity(in_a_run.min(total as usize));
     let mut written = 0;
     for piece in buckets.drain(bucket) {
-        for next in unpack::<W>(&piece?, shape) {
+        let piece = piece?;
+        for next in unpack::<W>(&piece, shape) {
             window.push(next);
             if window.len() == in_a_run {
                 write_run(&mut window, shape, block, &runs, written)?;
                 written += 1;
             }
         }
+        buckets.reuse(piece);
     }
     if !window.is_empty() {
         write_run(&mut window, shape, block, &runs, written)?;

@@ -1,11 +1,12 @@
 //! Layer 3, statistics: exact n-gram counts in bounded memory, and the masking
 //! vocabulary that their scores rank (spec 8).
 //!
-//! [`count`](mod@count) goes over the corpus twice: [`tally`] finds the words that
-//! occur often enough and how many windows there are, [`windows`] scatters the
-//! windows of these words into buckets by first word, and [`groups`] counts all
-//! lengths of a bucket in one scan of its sorted windows. A part of a corpus keeps its
-//! windows instead, as a sorted run, and [`join`](mod@join) counts any number of runs. [`trie`] holds counts in
+//! [`count`](mod@count) reads the corpus once: [`tally`] finds the words that occur often
+//! enough and how many windows there are, [`passes`] goes through the words, which
+//! [`stream`] and [`ranked`] kept, once or several times, [`windows`] scatters the windows
+//! of a pass into buckets by first word, and [`groups`] counts all lengths of a bucket in
+//! one scan of its sorted windows. A part of a corpus keeps its windows instead, as a
+//! sorted run, and [`join`](mod@join) counts any number of runs. [`trie`] holds counts in
 //! memory, [`scores`] scores them, [`ranking`] takes the best, and [`vocabulary`]
 //! is what comes out; [`import`] reads published lists instead.
 
@@ -14,7 +15,9 @@ pub mod dictionary;
 pub mod groups;
 pub mod import;
 pub mod join;
+pub mod passes;
 pub mod plan;
+pub mod ranked;
 pub mod ranking;
 pub mod scores;
 pub mod sort;

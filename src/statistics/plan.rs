@@ -6,6 +6,7 @@
 
 use crate::base::size::ByteSize;
 use crate::statistics::dictionary::WordId;
+use crate::statistics::ranked::MOST_RANKED;
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::windows::Shape;
 use crate::statistics::words::BARRIER;
@@ -15,7 +16,7 @@ use std::ops::Range;
 /// times as many n-grams leave a range, 2 GB at 8 bytes each, if none is rare.
 pub const RANGE_WORDS: u64 = 1 << 26;
 
-/// The most buckets: each costs every thread a buffer.
+/// The most buckets of a pass: each costs every thread a buffer.
 const MOST_BUCKETS: u64 = 1024;
 
 /// The fewest buckets, so that threads share the work evenly.
@@ -28,6 +29,94 @@ const SORTED_WINDOWS: u64 = 1 << 15;
 /// Bytes that a thread gathers for a bucket at most: with as many buckets as there may
 /// be, all of them stay in the second cache.
 const MOST_PIECE: u64 = 1 << 10;
+
+/// What passes over the words cost, in nanoseconds of a core for each word: from what was
+/// measured, rounded (docs/benchmarks.md). Only their ratios matter.
+mod cost {
+    /// Writing a word anew, where there is more than one pass.
+    pub const RANK: f64 = 2.5;
+    /// Looking at a word in a pass.
+    pub const LOOK: f64 = 1.2;
+    /// Reading a word back from disk in a pass.
+    pub const READ: f64 = 2.0;
+    /// Writing a window to disk and reading it back.
+    pub const SPILL: f64 = 35.0;
+    /// A byte of memory that is touched for the first time: between 0.15 and 3 s a GB.
+    pub const TOUCH: f64 = 0.65;
+    /// Sorting, for each doubling of a bucket over what the second cache holds.
+    pub const SORT: f64 = 1.5;
+}
+
+/// Passes that are thought of.
+const MOST_PASSES: u64 = 64;
+
+/// Bytes of windows, and the memory for them and for the words between passes.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    windows: u64,
+    bytes: u64,
+    memory: u64,
+}
+
+impl Room {
+    /// Bytes of windows in one of `passes`, the unused ends of blocks and what passes
+    /// differ by included.
+    fn in_pass(self, passes: u64) -> u64 {
+        let bytes = self.bytes / passes;
+        bytes + bytes / 6
+    }
+
+    /// Memory for windows: half of all.
+    fn for_windows(self, passes: u64) -> u64 {
+        match passes {
+            1 => self.memory / 2,
+            _ => self.in_pass(passes).min(self.memory / 2),
+        }
+    }
+
+    /// Memory for the words between passes: with windows and what sorting takes, all.
+    fn for_words(self, passes: u64) -> u64 {
+        match passes {
+            1 => 0,
+            _ => (self.memory / 8 * 5).saturating_sub(self.for_windows(passes)),
+        }
+    }
+
+    /// Nanoseconds a word.
+    fn cost(self, passes: u64) -> f64 {
+        let words = self.windows.max(1) as f64;
+        let over = |bytes: u64, memory: u64| 1.0 - (memory as f64 / bytes.max(1) as f64).min(1.0);
+        let touched = self.in_pass(passes).min(self.memory / 2);
+        let bucket = words / passes as f64 / MOST_BUCKETS as f64 / SORTED_WINDOWS as f64;
+        let again = match passes {
+            1 => 0.0,
+            _ => {
+                cost::RANK
+                    + passes as f64
+                        * (cost::LOOK + cost::READ * over(2 * self.windows, self.for_words(passes)))
+            }
+        };
+        again
+            + cost::SPILL * over(self.in_pass(passes), self.memory / 2)
+            + cost::TOUCH * touched as f64 / words
+            + cost::SORT * bucket.log2().max(0.0)
+    }
+
+    /// The number of passes that costs least: one up to some 40 million words, then about
+    /// four, and more where the memory would not hold the windows of so few.
+    fn passes(self) -> u64 {
+        let costs = (1..=MOST_PASSES).map(|passes| (passes, self.cost(passes)));
+        let least = costs.reduce(|least, next| if next.1 < least.1 { next } else { least });
+        least.map_or(1, |(passes, _)| passes)
+    }
+}
+
+/// Words, the most frequent first.
+fn by_count(counts: &[u64]) -> Vec<WordId> {
+    let mut words: Vec<WordId> = (0..counts.len() as WordId).collect();
+    words.sort_by_key(|&word| std::cmp::Reverse(counts[word as usize]));
+    words
+}
 
 /// The number of key ranges of a corpus of `words` words.
 pub fn ranges(words: u64, range_words: u64) -> u32 {
@@ -72,6 +161,8 @@ pub struct Placed {
     own: u16,
     /// As a second word.
     slot: u16,
+    /// Its place among all words, the most frequent first, where there are several passes.
+    pub rank: u32,
 }
 
 /// What no window crosses.
@@ -80,6 +171,7 @@ pub const NOWHERE: Placed = Placed {
     base: 0,
     own: 0,
     slot: 0,
+    rank: 0,
 };
 
 impl Placed {
@@ -91,6 +183,36 @@ impl Placed {
     }
 }
 
+/// The buckets whose windows are made in one pass over the words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Buckets of the plan.
+    pub buckets: Range<usize>,
+    /// Whether it is the only pass.
+    pub is_all: bool,
+}
+
+impl Pass {
+    /// Whether a window of this pass may begin with `word`.
+    #[inline]
+    pub fn may_begin(&self, word: Placed) -> bool {
+        let (first, behind) = (
+            word.base as usize,
+            word.base as usize + usize::from(word.own),
+        );
+        (first < self.buckets.end) & (behind > self.buckets.start)
+    }
+
+    /// Which bucket of this pass a window goes to that begins with these words, `None` if
+    /// it is of another pass or ends behind the first word.
+    #[inline]
+    pub fn bucket(&self, first: Placed, second: Placed) -> Option<usize> {
+        let bucket = first.bucket(second);
+        (second.id != BARRIER && self.buckets.contains(&bucket))
+            .then(|| bucket - self.buckets.start)
+    }
+}
+
 /// The buckets of a count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -98,12 +220,16 @@ pub struct Plan {
     pub ranges: Vec<Range<WordId>>,
     /// Buckets in each range.
     pub buckets_per_range: usize,
+    /// What each pass over the words makes the windows of, in order.
+    pub passes: Vec<Pass>,
     /// By word.
     placed: Vec<Placed>,
     /// A bucket of more windows is counted in sorted runs.
     pub most_windows: u64,
     /// Memory for windows before they spill.
     pub bucket_memory: ByteSize,
+    /// Memory for the words between passes before they spill.
+    pub word_memory: ByteSize,
     /// Bytes that a thread gathers for a bucket at a time.
     pub piece: usize,
     /// Memory for the runs of a bucket that is too large.
@@ -114,26 +240,38 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Divides the windows of kept words with these `counts`, so that all stays within
-    /// `memory`: half for windows on their way, an eighth for what threads gather, a
-    /// quarter for sorting, an eighth for a large bucket's runs.
+    /// Divides the windows of kept words with these `counts`, in as few passes as is good
+    /// or in `passes`, so that all stays within `memory`: half for windows on their way,
+    /// an eighth for what threads gather and then for the words between passes, a quarter
+    /// for sorting, an eighth for a large bucket's runs.
     pub fn new(
         counts: &[u64],
         ranges: u32,
         shape: Shape,
         min_count: u64,
-        memory: ByteSize,
-        threads: usize,
+        (memory, threads, passes): (ByteSize, usize, Option<u64>),
     ) -> Self {
         let windows: u64 = counts.iter().sum();
+        let width = shape.width as u64;
+        let room = Room {
+            windows,
+            bytes: windows.saturating_mul(width),
+            memory: memory.0,
+        };
+        let passes = if counts.len() > MOST_RANKED {
+            1
+        } else {
+            passes.unwrap_or_else(|| room.passes())
+        };
         // Sorted ones are in work on every thread and wait, counted, behind it.
         let per_bucket = memory.0 / 4 / (3 * threads as u64);
         let most_windows = per_bucket / bytes_in_work(shape, min_count);
         let wanted = windows
             .div_ceil(most_windows.clamp(1, SORTED_WINDOWS))
-            .clamp(FEWEST_BUCKETS, MOST_BUCKETS);
+            .clamp(FEWEST_BUCKETS, MOST_BUCKETS * passes);
         let per_range = wanted.div_ceil(ranges.into());
         let buckets = u64::from(ranges) * per_range;
+        let per_pass = buckets.div_ceil(passes);
         let mut placed = Vec::with_capacity(counts.len());
         let mut before = 0;
         let mut largest = 0;
@@ -149,27 +287,50 @@ impl Plan {
                 base: base as u32,
                 own: own as u16,
                 slot,
+                rank: 0,
             });
             largest = largest.max(count.div_ceil(own));
         }
+        if passes > 1 {
+            for (rank, id) in (0..).zip(by_count(counts)) {
+                placed[id as usize].rank = rank;
+            }
+        }
         let again = if largest > most_windows { largest } else { 0 };
-        let width = shape.width as u64;
-        let piece_bytes = memory.0 / 8 / (threads as u64 * buckets).max(1);
+        let piece_bytes = memory.0 / 8 / (threads as u64 * per_pass).max(1);
+        let in_pass = |first: u64| Pass {
+            buckets: first as usize..(first + per_pass).min(buckets) as usize,
+            is_all: per_pass == buckets,
+        };
+        let spills = passes == 1 || room.in_pass(passes) > memory.0 / 2;
+        let spilled = if spills { room.bytes } else { 0 };
         Self {
             ranges: range_words(counts, ranges),
             buckets_per_range: per_range as usize,
+            passes: (0..buckets)
+                .step_by(per_pass as usize)
+                .map(in_pass)
+                .collect(),
             placed,
             most_windows,
-            bucket_memory: ByteSize(memory.0 / 2),
+            bucket_memory: ByteSize(room.for_windows(passes)),
+            word_memory: ByteSize(room.for_words(passes)),
             piece: piece_bytes.clamp(width, MOST_PIECE) as usize,
             run_memory: ByteSize(memory.0 / 8),
-            scratch: ByteSize(windows.saturating_mul(width) + again.saturating_mul(width + 8)),
+            scratch: ByteSize(spilled + again.saturating_mul(width + 8)),
         }
     }
 
-    /// Number of buckets.
+    /// Buckets of a pass, at most.
     pub fn buckets(&self) -> usize {
-        self.ranges.len() * self.buckets_per_range
+        self.passes.first().map_or(0, |pass| pass.buckets.len())
+    }
+
+    /// All words, the most frequent first, where there are several passes.
+    pub fn by_rank(&self) -> impl Iterator<Item = Placed> {
+        let mut placed = self.placed.clone();
+        placed.sort_unstable_by_key(|word| word.rank);
+        placed.into_iter()
     }
 
     /// Where word `id` goes; [`BARRIER`] goes nowhere.
@@ -200,6 +361,7 @@ mod tests {
             ranges in 1u32..9,
             memory in 0u64..10_000,
             threads in 1usize..9,
+            passes in prop::option::of(1u64..9),
         ) {
             let mut counts = counts;
             if let Some(middle) = counts.len().checked_div(2) && !counts.is_empty() {
@@ -214,17 +376,48 @@ mod tests {
             }
             prop_assert_eq!(at as usize, counts.len());
             let shape = Shape::new(5, counts.len());
-            let plan = Plan::new(&counts, ranges, shape, 1, ByteSize(memory), threads);
+            let plan = Plan::new(&counts, ranges, shape, 1, (ByteSize(memory), threads, passes));
+            let all = plan.ranges.len() * plan.buckets_per_range;
+            let passes: Vec<usize> = plan.passes.iter().flat_map(|pass| pass.buckets.clone()).collect();
+            prop_assert!(passes.into_iter().eq(0..all));
+            prop_assert_eq!(plan.passes[0].is_all, plan.passes.len() == 1);
             let mut last = 0;
             for word in 0..counts.len() as WordId {
                 for second in 0..counts.len() as WordId {
                     let bucket = plan.place(word).bucket(plan.place(second));
-                    prop_assert!(bucket >= last && bucket < plan.buckets());
+                    prop_assert!(bucket >= last && bucket < all);
                     prop_assert!(plan.ranges[bucket / plan.buckets_per_range].contains(&word));
                     last = bucket;
                 }
             }
         }
+    }
+
+    #[test]
+    fn there_are_more_passes_where_one_would_not_fit_or_touch_too_much() {
+        let passes = |windows: u64, memory: ByteSize| {
+            let room = Room {
+                windows,
+                bytes: 12 * windows,
+                memory: memory.0,
+            };
+            let passes = room.passes();
+            assert!(room.for_words(passes) + room.for_windows(passes) <= memory.0 / 8 * 5);
+            (passes, room.in_pass(passes) <= memory.0 / 2)
+        };
+        assert_eq!(passes(0, ByteSize(0)), (1, true));
+        assert_eq!(passes(32_000_000, ByteSize::mib(4096)), (1, true));
+        let large = [160, 642].map(|millions| passes(millions * 1_000_000, ByteSize::mib(65_536)));
+        assert!(
+            large
+                .iter()
+                .all(|&(passes, fits)| fits && (2..7).contains(&passes)),
+            "{large:?}"
+        );
+        let (tight, fits) = passes(642_000_000, ByteSize::mib(2048));
+        assert!(fits && (8..12).contains(&tight), "{tight}");
+        // As good as nothing fits: all of it spills, in one pass.
+        assert_eq!(passes(642_000_000, ByteSize::mib(16)), (1, false));
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! The words of a corpus between the two passes, so that text is read, cut and looked
-//! up once: a code of 16 bits a word, 48 for one that came late. Until all words are
-//! known, a code is the token that a word is alone, or the word's place in the table of
-//! the thread that met it. A table that was spilled begins anew, and with it a
-//! *generation*: its texts are kept beside its codes, and tell what the codes mean.
+//! The words of a corpus between reading it and counting its windows, so that text is
+//! read, cut and looked up once: a code of 16 bits a word, 48 for one that came late.
+//! Until all words are known, a code is the token that a word is alone, or the word's
+//! place in the table of the thread that met it. A table that was spilled begins anew,
+//! and with it a *generation*: its texts are kept beside its codes, and tell what the
+//! codes mean. Where windows are made in several passes, the words are written anew for
+//! that ([`ranked`](mod@crate::statistics::ranked)).
 //!
 //! Cost: 2 bytes for most words, spilled over the bound on memory. It took 24 ns a word
 //! off counting token files, which were read twice before (one thread, in turn).
@@ -356,7 +358,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        let plan = Plan::new(&[1; 3], 1, Shape::new(5, 3), 1, ByteSize(1000), 1);
+        let plan = Plan::new(&[1; 3], 1, Shape::new(5, 3), 1, (ByteSize(1000), 1, None));
         for codes in stream.pieces(&alone, &words, &plan) {
             codes
                 .unwrap()

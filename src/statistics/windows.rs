@@ -8,7 +8,7 @@
 
 use crate::base::error::Result;
 use crate::statistics::dictionary::WordId;
-use crate::statistics::plan::{Placed, Plan};
+use crate::statistics::plan::{Pass, Placed, Plan};
 use crate::statistics::sort;
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::words::BARRIER;
@@ -35,12 +35,11 @@ pub trait Window: Copy + Ord + Send + Sync {
     /// Reads the first `shape.width` of `bytes`.
     fn read(bytes: &[u8], shape: Shape) -> Self;
 
-    /// Sorts `windows`. Those that occur with their first two words less than `rare`
-    /// times may be left out: all of them or none.
-    fn sorted(mut windows: Vec<Self>, shape: Shape, rare: u64) -> Vec<Self> {
-        let _ = (shape, rare);
+    /// Sorts `windows`, with `spare` as memory. Those that occur with their first two
+    /// words less than `rare` times may be left out: all of them or none.
+    fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>, shape: Shape, rare: u64) {
+        let _ = (spare, shape, rare);
         windows.sort_unstable();
-        windows
     }
 
     /// Appends `shape.width` bytes.
@@ -90,8 +89,8 @@ impl Shape {
 impl Window for u128 {
     const EMPTY: Self = 0;
 
-    fn sorted(windows: Vec<Self>, shape: Shape, rare: u64) -> Vec<Self> {
-        sort::sorted(windows, shape, rare)
+    fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>, shape: Shape, rare: u64) {
+        sort::sort(windows, spare, shape, rare);
     }
 
     #[inline]
@@ -232,6 +231,7 @@ impl<W: Window> Window for Keys<W> {
 /// or the last of them are lost.
 pub struct Scatter<'a> {
     shape: Shape,
+    pass: &'a Pass,
     buckets: &'a Buckets,
     /// Windows on their way, `stride` bytes for each bucket.
     open: Vec<u8>,
@@ -241,13 +241,14 @@ pub struct Scatter<'a> {
 }
 
 impl<'a> Scatter<'a> {
-    /// Hands windows over to `buckets` in pieces of about `plan.piece` bytes; takes as
-    /// many bytes a bucket.
-    pub fn new(shape: Shape, plan: &Plan, buckets: &'a Buckets) -> Self {
+    /// Hands the windows of a pass over to `buckets` in pieces of about `plan.piece`
+    /// bytes; takes as many bytes a bucket.
+    pub fn new(shape: Shape, plan: &Plan, pass: &'a Pass, buckets: &'a Buckets) -> Self {
         // A window is written with room behind it.
         let stride = plan.piece.max(shape.width) + ROOM;
         Self {
             shape,
+            pass,
             open: vec![0; stride * buckets.buckets()],
             len: vec![0; buckets.buckets()],
             stride,
@@ -255,9 +256,10 @@ impl<'a> Scatter<'a> {
         }
     }
 
-    /// Emits the windows of a document: words with barriers between runs.
-    /// A window of one word is not needed: single words are counted already.
+    /// Emits the windows of a document, in the only pass: words with barriers between
+    /// runs. A window of one word is not needed: single words are counted already.
     pub fn document<W: Window>(&mut self, words: &[Placed]) -> Result<()> {
+        debug_assert!(self.pass.is_all);
         words
             .split(|word| word.id == BARRIER)
             .filter(|run| run.len() > 1)
@@ -271,28 +273,44 @@ impl<'a> Scatter<'a> {
         for word in &words[..more.min(words.len())] {
             window = window.rolled(word.id + 1, self.shape);
         }
-        for (pair, last) in words
+        for (&[first, second], last) in words
             .array_windows()
             .zip(words.get(more..).unwrap_or_default())
         {
             window = window.rolled(last.id + 1, self.shape);
-            self.emit(window, pair)?;
+            self.emit(window, first.bucket(second))?;
         }
         // Those that the end cuts short.
         let whole = words.len().saturating_sub(more);
         for _ in words.len()..more {
             window = window.rolled(0, self.shape);
         }
-        for pair in words[whole..].array_windows() {
+        for &[first, second] in words[whole..].array_windows() {
             window = window.rolled(0, self.shape);
-            self.emit(window, pair)?;
+            self.emit(window, first.bucket(second))?;
         }
         Ok(())
     }
 
+    /// Emits the window of these words, up to the first barrier, if it is of this pass.
     #[inline]
-    fn emit<W: Window>(&mut self, window: W, &[first, second]: &[Placed; 2]) -> Result<()> {
-        let bucket = first.bucket(second);
+    pub fn window<W: Window>(&mut self, words: &[Placed; MAX_LENGTH]) -> Result<()> {
+        let Some(bucket) = self.pass.bucket(words[0], words[1]) else {
+            return Ok(());
+        };
+        let mut window = W::EMPTY;
+        let mut open = u32::MAX;
+        for word in &words[..self.shape.length] {
+            // A barrier is the highest number: it becomes 0, and so does what follows.
+            let place = word.id.wrapping_add(1);
+            open &= u32::from(place == 0).wrapping_sub(1);
+            window = window.rolled(place & open, self.shape);
+        }
+        self.emit(window, bucket)
+    }
+
+    #[inline]
+    fn emit<W: Window>(&mut self, window: W, bucket: usize) -> Result<()> {
         let len = self.len[bucket] as usize;
         let at = bucket * self.stride + len;
         if let Some(room) = self.open[at..].first_chunk_mut::<ROOM>() {

@@ -29,6 +29,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// a few seconds of tokenising, little in memory on any number of cores.
 const CHUNK_BYTES: u64 = 8 << 20;
 
+/// A chunk of a plain file is handed on in so many pieces: what waits to be written is
+/// small, and at the end no thread works on alone for long.
+const PIECES: u64 = 8;
+
 /// Batches of a table that are decoded ahead.
 const TABLE_AHEAD: usize = 2;
 
@@ -44,10 +48,12 @@ pub struct Cursor {
     pub chunk: u64,
 }
 
-/// Some documents of one file.
+/// Some documents of one file: a chunk, or a piece of one.
 pub struct Chunk {
     /// Its file and number.
     pub cursor: Cursor,
+    /// Nothing of the chunk is left behind it.
+    pub ends: bool,
     /// Bytes of input that were passed since the chunk before, for progress.
     pub passed: u64,
     work: Work,
@@ -135,6 +141,7 @@ impl Corpus {
             file: from.file,
             open: None,
             passed: 0,
+            rest: None,
         }
     }
 
@@ -414,12 +421,44 @@ pub struct Chunks<'a> {
     file: u32,
     open: Option<OpenFile>,
     passed: u64,
+    /// What is left of a chunk that is handed on in pieces.
+    rest: Option<(Cursor, Shape, Framing, Range<u64>)>,
+}
+
+impl Chunks<'_> {
+    /// The next piece of a chunk; the last one has what was passed before it.
+    fn piece(&mut self) -> Option<Chunk> {
+        let (cursor, shape, framing, left) = self.rest.take()?;
+        let bytes = self.corpus.chunk_bytes.div_ceil(PIECES);
+        let range = left.start..left.end.min(left.start.saturating_add(bytes));
+        let ends = range.end == left.end;
+        if !ends {
+            let left = range.end..left.end;
+            self.rest = Some((cursor, shape, framing, left));
+        }
+        let passed = if ends {
+            std::mem::take(&mut self.passed)
+        } else {
+            let passed = (range.end - range.start).min(self.passed);
+            self.passed -= passed;
+            passed
+        };
+        Some(Chunk {
+            cursor,
+            ends,
+            passed,
+            work: Work::Range(shape, framing, range),
+        })
+    }
 }
 
 impl Iterator for Chunks<'_> {
     type Item = Result<Chunk>;
 
     fn next(&mut self) -> Option<Result<Chunk>> {
+        if let Some(piece) = self.piece() {
+            return Some(Ok(piece));
+        }
         loop {
             let path = self.corpus.files.get(self.file as usize)?;
             let open = self.open.get_or_insert_with(|| self.corpus.open_file(path));
@@ -438,11 +477,18 @@ impl Iterator for Chunks<'_> {
                 chunk: number,
             };
             if cursor >= self.from && self.part.has(u64::from(self.file) + number) {
-                return Some(Ok(Chunk {
-                    cursor,
-                    passed: std::mem::take(&mut self.passed),
-                    work,
-                }));
+                return match work {
+                    Work::Range(shape, framing, range) if framing != Framing::File => {
+                        self.rest = Some((cursor, shape, framing, range));
+                        self.piece().map(Ok)
+                    }
+                    work => Some(Ok(Chunk {
+                        cursor,
+                        ends: true,
+                        passed: std::mem::take(&mut self.passed),
+                        work,
+                    })),
+                };
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::compression::{self, without_ending};
 use super::frames::Framing;
 use super::mds;
-use crate::columnar::text::ColumnarFormat;
+use crate::columnar::column::ColumnarFormat;
 use crate::config::{DocumentRule, TextFormat, TokenizeConfig};
 use std::io::BufRead;
 use std::path::Path;

@@ -14,6 +14,7 @@ mod fast;
 mod library;
 mod load;
 mod markers;
+mod outline;
 mod restore;
 mod roles;
 pub mod short;
@@ -102,19 +103,23 @@ impl Tokenizer {
     /// Loads a `tokenizer.json` that an earlier stage wrote, with the special tokens
     /// from its manifest. `place` names the file in errors.
     pub fn from_json(place: &str, json: &str, special: SpecialTokens) -> Result<Self> {
-        Self::assemble(place, None, json.to_owned(), special, None)
+        Self::assemble(place, None, json.to_owned(), None, special, None)
     }
 
-    /// Of `json` as the library writes it, and `whole` where it was read already. `path` is
-    /// how it is going to encode; without one it may never do.
+    /// Of `json` as the library writes it, and `whole` and `parsed` where it was read
+    /// already. `path` is how it is going to encode; without one it may never do.
     fn assemble(
         place: &str,
         whole: Option<tokenizers::Tokenizer>,
         json: String,
+        parsed: Option<Value>,
         special: SpecialTokens,
         path: Option<TokenizerPath>,
     ) -> Result<Self> {
-        let mut value: Value = serde_json::from_str(&json).map_err(|error| broken(place, error))?;
+        let mut value: Value = match parsed {
+            Some(value) => value,
+            None => serde_json::from_str(&json).map_err(|error| broken(place, error))?,
+        };
         let spellings = spellings(&value);
         let mut barred = vec![false; spellings.len()];
         for (id, token) in added_tokens(&value) {

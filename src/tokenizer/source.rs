@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Source {
     /// Its `tokenizer.json`, read or made.
     pub tokenizer: Value,
-    /// The library's reading of it.
-    pub library: tokenizers::Tokenizer,
+    /// The library's reading of it, where it is clear that it is needed.
+    pub library: Option<tokenizers::Tokenizer>,
     /// `special_tokens_map.json` and `tokenizer_config.json`, where they lie beside.
     pub beside: Vec<Value>,
 }
@@ -43,13 +43,15 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
     let shown = path.display().to_string();
     let tokenizer = if is_json {
         let text = read_text(&file)?;
-        // Nearly all of the time goes into the library's reading.
-        let library = || Ok(library(&shown, &text));
-        let (library, json) = parallel::both(2, library, || json_of(&file, &text))?;
+        // Pieces with scores are the library's to read, which takes longest.
+        let known = ["\"merges\"", "\"WordPiece\""];
+        let scored = !known.iter().any(|name| text.contains(name));
+        let library = || scored.then(|| library(&shown, &text));
+        let (library, json) = parallel::both(2, || Ok(library()), || json_of(&file, &text))?;
         if json["model"].is_object() {
             return Ok(Source {
                 tokenizer: json,
-                library: library?,
+                library: library.transpose()?,
                 beside,
             });
         }
@@ -57,15 +59,15 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
     } else {
         wordpiece(&file, lowercase, &beside)?
     };
-    let library = library(&shown, &tokenizer.to_string())?;
     Ok(Source {
         tokenizer,
-        library,
+        library: None,
         beside,
     })
 }
 
-fn library(place: &str, json: &str) -> Result<tokenizers::Tokenizer> {
+/// The library's reading of a `tokenizer.json`.
+pub(super) fn library(place: &str, json: &str) -> Result<tokenizers::Tokenizer> {
     tokenizers::Tokenizer::from_bytes(json).map_err(|error| broken(place, error))
 }
 

@@ -2,11 +2,12 @@
 //! appears whole or not at all (written beside its place, synced, renamed), the last
 //! few are kept, and a damaged one is refused. Costs 12 bytes a parameter on disk.
 
-use super::metrics::Window;
+use super::exact;
+use super::metrics::{Checked, Done, Window};
 use super::model::Model;
-use super::ops::cross_entropy::Tally;
 use super::optimizer::AdamW;
 use super::parameters::Parameters;
+use super::spikes::Running;
 use super::tensors::{self, Tensor, damaged};
 use crate::base::error::{Error, Result};
 use crate::batches::Position;
@@ -19,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Version of the checkpoint's format.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
@@ -30,6 +31,12 @@ const MOMENTS: &str = "optimizer.safetensors";
 pub struct State {
     /// Steps done.
     pub step: u64,
+    /// Updates of the weights among them: not those without a label, nor those that were
+    /// passed over.
+    pub updates: u64,
+    /// Seconds that a run with a budget of time took so far, in all its starts.
+    #[serde(with = "exact")]
+    pub elapsed: f64,
     /// The next row of the stream of batches.
     pub position: Position,
     /// Tokens that went through the model so far, padding left out.
@@ -40,10 +47,26 @@ pub struct State {
     pub fingerprint: String,
     /// What was summed since the last line of metrics.
     pub window: Window,
-    /// The step and the sums of the last validation.
-    pub last: Option<(u64, Tally)>,
-    /// Those of the validation with the lowest loss.
-    pub best: Option<(u64, Tally)>,
+    /// What is usual for a step, to tell spikes by.
+    pub running: Running,
+    /// Spikes so far.
+    pub spikes: u64,
+    /// Steps passed over since the last one that was taken.
+    pub skipped: u64,
+    /// The last validation.
+    pub last: Option<Checked>,
+    /// The validation with the lowest loss.
+    pub best: Option<Checked>,
+}
+
+impl State {
+    /// What is done, and stays in logs.
+    pub fn done(&self) -> Done {
+        Done {
+            steps: self.step,
+            validated: self.last.map_or(0, |last| last.step),
+        }
+    }
 }
 
 /// `manifest.json`: what makes a checkpoint whole.

@@ -1,7 +1,9 @@
 //! What the training loop asks of whatever holds the model: passes that add up
 //! gradients, a step, an evaluation, and the parameters for a file. The loop is one;
-//! [`ByHand`] is the model over plain buffers on the CPU.
+//! [`ByHand`] is the model over plain buffers on the CPU, `device/` the same model in
+//! candle's operations.
 
+use super::device::OnDevice;
 use super::matrix::Matrix;
 use super::model::{Model, Noise};
 use super::ops::cross_entropy::Tally;
@@ -9,7 +11,7 @@ use super::optimizer::{self, AdamW};
 use super::parameters::Parameters;
 use crate::base::error::Result;
 use crate::batches::Batch;
-use crate::config::train::OptimizerConfig;
+use crate::config::{Device, OptimizerConfig, TrainConfig};
 
 /// A model in training, with its gradients and the moments of AdamW.
 pub trait Engine {
@@ -30,6 +32,10 @@ pub trait Engine {
         learning_rate: f64,
     ) -> Result<()>;
 
+    /// Makes the gradients zero without an update: of a step that is passed over, or given
+    /// up between its passes.
+    fn drop_gradients(&mut self) -> Result<()>;
+
     /// Loss and accuracy on `batch`, without dropout.
     fn evaluate(&self, batch: &Batch) -> Result<Tally>;
 
@@ -38,6 +44,18 @@ pub trait Engine {
 
     /// The trained model.
     fn finish(self: Box<Self>) -> Result<Model>;
+}
+
+/// The engine that `config` asks for, to go on from `model` and `moments`.
+///
+/// # Errors
+/// A GPU that is not there, or has no room for the model.
+pub fn engine(config: &TrainConfig, model: Model, moments: AdamW) -> Result<Box<dyn Engine>> {
+    if config.device == Device::Cpu {
+        return Ok(Box::new(ByHand::new(model, moments)));
+    }
+    let engine = OnDevice::new(config.device, config.precision, model, moments)?;
+    Ok(Box::new(engine))
 }
 
 /// The model by hand, on the CPU: the same bits for any number of threads.
@@ -79,6 +97,10 @@ impl Engine for ByHand {
         let gradients = &self.gradients;
         self.moments
             .update(config, parameters, gradients, scale, step, learning_rate);
+        self.drop_gradients()
+    }
+
+    fn drop_gradients(&mut self) -> Result<()> {
         for (_, gradient) in self.gradients.named_mut() {
             *gradient = Matrix::empty();
         }

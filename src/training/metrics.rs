@@ -1,10 +1,13 @@
-//! `metrics.jsonl`: one line every so many steps and one for each validation. A
-//! resumed run cuts it back to its checkpoint, so that it ends up as that of an
-//! undisturbed run but for `tokens_per_second` and `seconds`, which stand last.
+//! `metrics.jsonl`: one line every so many steps, one for each validation and each spike.
+//! A resumed run cuts it back to its checkpoint, so that it ends up as that of an
+//! undisturbed run but for what a clock says, which stands last: `tokens_per_second`,
+//! `stalled` and `seconds`. The same numbers go to TensorBoard's file where asked for.
 
+use super::event_file::EventFile;
 use super::ops::cross_entropy::Tally;
+use super::spikes::Spike;
 use crate::base::error::{Error, Result};
-use crate::batches::{Batch, Realised};
+use crate::batches::Realised;
 use crate::storage::atomic;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -39,16 +42,29 @@ pub struct Validated {
     pub accuracy: f64,
     /// Labels.
     pub labels: u64,
+    /// Tokens that went through the model before it, padding left out.
+    pub tokens: u64,
 }
 
-impl Validated {
-    /// The validation after `step` steps that summed up to `tally`.
-    pub fn new(step: u64, tally: &Tally) -> Self {
+/// What a validation summed up to. Part of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Steps done before it.
+    pub step: u64,
+    /// Tokens that went through the model before it.
+    pub tokens: u64,
+    /// Its sums.
+    pub tally: Tally,
+}
+
+impl From<Checked> for Validated {
+    fn from(checked: Checked) -> Self {
         Self {
-            step,
-            loss: tally.mean(),
-            accuracy: tally.accuracy(),
-            labels: tally.labels,
+            step: checked.step,
+            loss: checked.tally.mean(),
+            accuracy: checked.tally.accuracy(),
+            labels: checked.tally.labels,
+            tokens: checked.tokens,
         }
     }
 }
@@ -68,6 +84,8 @@ pub struct Trained {
     pub gradient_norm: f64,
     /// Epoch, from 0.
     pub epoch: u64,
+    /// Tokens that went through the model so far, padding left out.
+    pub tokens: u64,
     /// Labels since the last line.
     pub labels: u64,
     /// Share of maskable tokens selected and replaced, by the mask or at random.
@@ -80,10 +98,15 @@ pub struct Trained {
     pub same: f64,
     /// Share with a label.
     pub predicted: f64,
-    /// Tokens without padding through forward, backward and update, a second.
+    /// Tokens of rows, removed ones included, without padding, through forward, backward and update, a second.
     pub tokens_per_second: f64,
+    /// Share of that time that steps waited for their next batch.
+    pub stalled: f64,
     /// Seconds since the run was started or resumed.
     pub seconds: f64,
+    /// Seconds left, at the rate since the last line; not in the file.
+    #[serde(skip)]
+    pub seconds_left: f64,
 }
 
 impl Trained {
@@ -99,6 +122,7 @@ impl Trained {
             learning_rate: 0.0,
             gradient_norm: 0.0,
             epoch: 0,
+            tokens: 0,
             labels: tally.labels,
             corrupted: share(realised.corrupted()),
             masked: share(realised.masked),
@@ -106,7 +130,9 @@ impl Trained {
             same: share(realised.same),
             predicted: share(realised.predicted),
             tokens_per_second: 0.0,
+            stalled: 0.0,
             seconds: 0.0,
+            seconds_left: 0.0,
         }
     }
 }
@@ -119,22 +145,79 @@ pub enum Line {
     Train(Trained),
     /// On a validation.
     Validation(Validated),
+    /// On a step that stands out.
+    Spike(Spike),
 }
 
-/// The file, open at its end.
+impl Line {
+    /// Steps done, and numbers for TensorBoard by their tags.
+    fn scalars(&self) -> (u64, Vec<(&'static str, f64)>) {
+        match self {
+            Self::Train(line) => (
+                line.step,
+                vec![
+                    ("train/loss", line.loss),
+                    ("train/accuracy", line.accuracy),
+                    ("train/learning_rate", line.learning_rate),
+                    ("train/gradient_norm", line.gradient_norm),
+                    ("train/epoch", line.epoch as f64),
+                    ("train/tokens", line.tokens as f64),
+                    ("rates/corrupted", line.corrupted),
+                    ("rates/masked", line.masked),
+                    ("rates/random", line.random),
+                    ("rates/same", line.same),
+                    ("rates/predicted", line.predicted),
+                    ("speed/tokens_per_second", line.tokens_per_second),
+                    ("speed/stalled", line.stalled),
+                ],
+            ),
+            Self::Validation(line) => (
+                line.step,
+                vec![
+                    ("validation/loss", line.loss),
+                    ("validation/accuracy", line.accuracy),
+                ],
+            ),
+            Self::Spike(spike) => (
+                spike.step,
+                vec![("train/spike", spike.loss.unwrap_or(f64::NAN))],
+            ),
+        }
+    }
+}
+
+/// What a run has done that goes on: lines of it stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Steps.
+    pub steps: u64,
+    /// The steps of the last validation; a stop may have come between them and another.
+    pub validated: u64,
+}
+
+/// The files, open at their ends.
 pub struct Metrics {
     path: PathBuf,
     file: File,
+    events: Option<EventFile>,
 }
 
 impl Metrics {
-    /// Opens `path`, cut back to the lines of the first `step` steps.
-    pub fn resume(path: &Path, step: u64) -> Result<Self> {
+    /// Opens `path`, cut back to the lines of what is done, and the file of events in the
+    /// folder `events`, if any.
+    pub fn resume(path: &Path, done: Done, events: Option<&Path>) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Step {
+        struct Head {
+            kind: String,
             step: u64,
         }
-        let text = if step > 0 && path.exists() {
+        let stays = |line: &str| {
+            serde_json::from_str::<Head>(line).is_ok_and(|line| match &line.kind[..] {
+                "validation" => line.step <= done.validated,
+                _ => line.step <= done.steps,
+            })
+        };
+        let text = if done.steps > 0 && path.exists() {
             fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?
         } else {
             String::new()
@@ -143,13 +226,16 @@ impl Metrics {
         // checkpoint, before which the file is synced.
         let kept: String = text
             .split_inclusive('\n')
-            .filter(|line| serde_json::from_str::<Step>(line).is_ok_and(|line| line.step <= step))
+            .filter(|line| stays(line))
             .collect();
         atomic::write(path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(path);
         Ok(Self {
             path: path.to_owned(),
             file: file.map_err(|e| Error::io("write", path, e))?,
+            events: events
+                .map(|folder| EventFile::resume(folder, done))
+                .transpose()?,
         })
     }
 
@@ -159,19 +245,20 @@ impl Metrics {
             serde_json::to_vec(line).map_err(|error| Error::library("a line of metrics", error))?;
         json.push(b'\n');
         let written = self.file.write_all(&json);
-        written.map_err(|e| Error::io("write", &self.path, e))
+        written.map_err(|e| Error::io("write", &self.path, e))?;
+        if let Some(events) = &mut self.events {
+            let (step, scalars) = line.scalars();
+            events.append(step, &scalars)?;
+        }
+        Ok(())
     }
 
     /// Makes all lines survive a power cut.
     pub fn sync(&self) -> Result<()> {
         let synced = self.file.sync_data();
-        synced.map_err(|e| Error::io("sync", &self.path, e))
+        synced.map_err(|e| Error::io("sync", &self.path, e))?;
+        self.events.as_ref().map_or(Ok(()), EventFile::sync)
     }
-}
-
-/// Tokens of `batch` without padding.
-pub fn tokens(batch: &Batch) -> u64 {
-    batch.lengths.iter().map(|&n| u64::from(n)).sum()
 }
 
 #[cfg(test)]
@@ -188,23 +275,35 @@ mod tests {
                 loss: 2.5,
                 accuracy: 0.5,
                 labels: 8,
+                tokens: 100,
             })
         };
-        let mut metrics = Metrics::resume(&path, 0).unwrap();
+        let mut metrics = Metrics::resume(&path, Done::default(), None).unwrap();
         for step in 1..=3 {
             metrics.append(&line(step)).unwrap();
         }
+        let two = Done {
+            steps: 2,
+            validated: 2,
+        };
         metrics
             .file
             .write_all(b"{\"kind\":\"validation\",\"st")
             .unwrap();
-        let mut metrics = Metrics::resume(&path, 2).unwrap();
+        let mut metrics = Metrics::resume(&path, two, None).unwrap();
         metrics.append(&line(3)).unwrap();
         metrics.sync().unwrap();
         let lines = fs::read_to_string(&path).unwrap();
         assert_eq!(lines.lines().count(), 3);
         assert!(lines.starts_with("{\"kind\":\"validation\",\"step\":1,\"loss\":2.5"));
-        Metrics::resume(&path, 0).unwrap();
+        // Stopped before the validation that is due.
+        let one = Done {
+            validated: 1,
+            ..two
+        };
+        Metrics::resume(&path, one, None).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+        Metrics::resume(&path, Done::default(), None).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 }

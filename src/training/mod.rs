@@ -6,7 +6,10 @@
 //! candle's gradients.
 
 pub mod checkpoint;
+pub mod device;
 pub mod engine;
+pub mod event_file;
+mod exact;
 pub mod hugging_face;
 pub mod lanes;
 pub mod matrix;
@@ -20,6 +23,8 @@ pub mod pool;
 mod product;
 pub mod real;
 pub mod run;
+pub mod schedule;
+pub mod spikes;
 pub mod tensors;
 pub mod tokens;
 
@@ -28,8 +33,10 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
-pub use hugging_face::{export, import, weight_files};
+pub use hugging_face::{export, files, import};
+pub use metrics::{Trained, Validated};
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;
 pub use parameters::Parameters;
 pub use run::{Event, Outcome, Run, train};
+pub use spikes::{Spike, SpikeFile};

@@ -1,24 +1,13 @@
-//! AdamW (Loshchilov and Hutter 2019) in one pass over plain buffers, its schedule,
-//! and clipping. The moments are exposed, so that a run resumes with the same bits.
+//! AdamW (Loshchilov and Hutter 2019) in one pass over plain buffers, and the norm to
+//! clip by. The moments are exposed, so that a run resumes with the same bits.
 //! Memory: two numbers a parameter beside its gradient.
 
 use super::lanes;
 use super::matrix::{Matrix, PIECE};
 use super::parameters::Parameters;
 use super::real::Real;
-use crate::config::train::OptimizerConfig;
+use crate::config::OptimizerConfig;
 use crate::parallel::chunks;
-
-/// The learning rate of `step` (from 0) of `steps`: linear warm-up to the peak, then
-/// linear to 0.
-pub fn learning_rate(config: &OptimizerConfig, step: u64, steps: u64) -> f64 {
-    let warm = config.warmup * steps as f64;
-    let (now, steps) = (step as f64, steps as f64);
-    if now + 1.0 < warm {
-        return config.learning_rate * (now + 1.0) / warm;
-    }
-    config.learning_rate * ((steps - now) / (steps - warm).max(1.0)).min(1.0)
-}
 
 /// Norm of all gradients together, each multiplied by `scale`.
 pub fn norm<T: Real>(gradients: &Parameters<T>, scale: f64) -> f64 {
@@ -52,8 +41,8 @@ impl<T: Real> AdamW<T> {
         }
     }
 
-    /// One update of `parameters` by `gradients · scale`, the `step`-th (from 0).
-    /// Biases and norms do not decay.
+    /// One update of `parameters` by `gradients · scale`, the `step`-th (from 0). What
+    /// decays, and what learns at another rate, follows from the parameter's name.
     pub fn update(
         &mut self,
         config: &OptimizerConfig,
@@ -69,36 +58,43 @@ impl<T: Real> AdamW<T> {
             beta1: T::from_f64(config.beta1),
             beta2: T::from_f64(config.beta2),
             epsilon: T::from_f64(config.epsilon),
-            rate: T::from_f64(learning_rate / (1.0 - config.beta1.powf(power))),
             correction: T::from_f64(1.0 / (1.0 - config.beta2.powf(power))),
         };
-        let kept = T::from_f64(1.0 - learning_rate * config.weight_decay);
+        let corrected = 1.0 - config.beta1.powf(power);
         let mut pieces = Vec::new();
         let moments = self.first.named_mut().into_iter();
         let moments = moments.zip(self.second.named_mut());
         let all = parameters.named_mut().into_iter().zip(gradients.named());
         for (((name, p), (_, g)), ((_, m), (_, v))) in all.zip(moments) {
-            let kept = if decays(&name) { kept } else { T::one() };
+            let (decay, factor) = config.of_parameter(&name);
+            let rates = Rates {
+                kept: T::from_f64(1.0 - factor * learning_rate * decay),
+                rate: T::from_f64(factor * learning_rate / corrected),
+            };
             assert_eq!(p.len(), g.len(), "a gradient for every parameter");
             let slices = p.chunks_mut(PIECE).zip(g.chunks(PIECE));
             let moments = m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE));
             for ((p, g), (m, v)) in slices.zip(moments) {
-                pieces.push((kept, p, g, m, v));
+                pieces.push((rates, p, g, m, v));
             }
         }
-        type Piece<'a, T> = (T, &'a mut [T], &'a [T], &'a mut [T], &'a mut [T]);
-        chunks::each(pieces, |(kept, p, g, m, v): Piece<T>| {
+        type Piece<'a, T> = (Rates<T>, &'a mut [T], &'a [T], &'a mut [T], &'a mut [T]);
+        chunks::each(pieces, |(rates, p, g, m, v): Piece<T>| {
             lanes::wide(
                 #[inline(always)]
-                || numbers.apply(kept, p, g, m, v),
+                || numbers.apply(rates, p, g, m, v),
             );
         });
     }
 }
 
-/// Whether weight decay acts on the parameter called `name`.
-fn decays(name: &str) -> bool {
-    !name.ends_with("bias") && !name.contains("norm")
+/// What differs from parameter to parameter.
+#[derive(Clone, Copy)]
+struct Rates<T> {
+    /// What weight decay leaves.
+    kept: T,
+    /// Learning rate over the bias correction of the first moment.
+    rate: T,
 }
 
 struct Numbers<T> {
@@ -106,22 +102,27 @@ struct Numbers<T> {
     beta1: T,
     beta2: T,
     epsilon: T,
-    /// Learning rate over the bias correction of the first moment.
-    rate: T,
     /// 1 / the bias correction of the second moment.
     correction: T,
 }
 
 impl<T: Real> Numbers<T> {
     #[inline(always)]
-    fn apply(&self, kept: T, p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+    fn apply(
+        &self,
+        Rates { kept, rate }: Rates<T>,
+        p: &mut [T],
+        g: &[T],
+        m: &mut [T],
+        v: &mut [T],
+    ) {
         let (rise1, rise2) = (T::one() - self.beta1, T::one() - self.beta2);
         for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * self.scale;
             *m = self.beta1 * *m + rise1 * g;
             *v = self.beta2 * *v + rise2 * g * g;
             let size = (*v * self.correction).sqrt() + self.epsilon;
-            *p = *p * kept - self.rate * *m / size;
+            *p = *p * kept - rate * *m / size;
         }
     }
 }
@@ -129,38 +130,7 @@ impl<T: Real> Numbers<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ModelConfig;
-
-    #[test]
-    fn the_learning_rate_rises_to_its_peak_and_falls_to_nothing() {
-        let config = OptimizerConfig {
-            learning_rate: 1.0,
-            warmup: 0.1,
-            ..OptimizerConfig::default()
-        };
-        let rates: Vec<f64> = (0..100).map(|s| learning_rate(&config, s, 100)).collect();
-        assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[4] - 0.5).abs() < 1e-12);
-        assert!(rates[..10].is_sorted() && rates[10..].iter().rev().is_sorted());
-        assert_eq!(rates[9], 1.0);
-        assert_eq!(rates[10], 1.0);
-        assert!((rates[99] - 1.0 / 90.0).abs() < 1e-12);
-        let flat = OptimizerConfig {
-            warmup: 0.0,
-            ..config
-        };
-        assert_eq!(learning_rate(&flat, 0, 1), 1.0);
-        assert_eq!(
-            learning_rate(
-                &OptimizerConfig {
-                    warmup: 1.0,
-                    ..flat
-                },
-                9,
-                10
-            ),
-            1.0
-        );
-    }
+    use crate::config::{ModelConfig, ParameterGroup};
 
     fn small() -> Parameters<f64> {
         let config = ModelConfig {
@@ -199,6 +169,39 @@ mod tests {
                 p -= 0.01 * mean / (square.sqrt() + 1e-6);
             }
             assert!((end[0] - p).abs() < 1e-12, "{name}: {} {p}", end[0]);
+        }
+    }
+
+    #[test]
+    fn a_group_learns_at_its_own_rate_with_its_own_decay() {
+        let group = |name: &str, weight_decay, learning_rate_factor| ParameterGroup {
+            parameters: vec![name.into()],
+            weight_decay,
+            learning_rate_factor,
+        };
+        let config = OptimizerConfig {
+            weight_decay: 0.1,
+            groups: vec![
+                group("words", None, 0.0),
+                group("layers.0.*", Some(0.5), 0.25),
+            ],
+            ..OptimizerConfig::default()
+        };
+        let start = small();
+        let mut parameters = start.clone();
+        let mut optimizer = AdamW::new(&parameters);
+        let gradients = start.map(|m| Matrix::new(m.rows(), m.cols(), vec![2.0; m.len()]));
+        optimizer.update(&config, &mut parameters, &gradients, 1.0, 0, 0.01);
+        for ((name, start), (_, end)) in start.named().into_iter().zip(parameters.named()) {
+            // The first step of Adam moves everything by the learning rate.
+            let (rate, decay) = match &name[..] {
+                "words" => (0.0, 0.0),
+                name if name.starts_with("layers.0.") => (0.0025, 0.5),
+                name if name.contains("norm") || name.ends_with("bias") => (0.01, 0.0),
+                _ => (0.01, 0.1),
+            };
+            let exact = start[0] * (1.0 - rate * decay) - rate;
+            assert!((end[0] - exact).abs() < 1e-8, "{name}: {} {exact}", end[0]);
         }
     }
 

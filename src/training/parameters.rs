@@ -4,7 +4,7 @@
 use super::matrix::Matrix;
 use super::real::Real;
 use crate::base::generator::{Generator, Key, Purpose};
-use crate::config::{Architecture, ModelShape};
+use crate::config::{Architecture, ModelShape, StackShape};
 
 /// y = x · weightᵀ + bias.
 #[derive(Debug, Clone)]
@@ -24,11 +24,11 @@ pub struct LayerNorm<T> {
     pub bias: Option<Matrix<T>>,
 }
 
-/// One layer of the encoder.
+/// One layer of the encoder, or of the decoder.
 #[derive(Debug, Clone)]
 pub struct Layer<T> {
     /// Before attention (pre), or after its residual connection (post). The first layer
-    /// of ModernBERT has none: its input is normed already.
+    /// of ModernBERT's encoder has none: its input is normed already.
     pub attention_norm: Option<LayerNorm<T>>,
     /// Queries, keys, values: `3 hidden × hidden`.
     pub qkv: Linear<T>,
@@ -42,10 +42,28 @@ pub struct Layer<T> {
     pub down: Linear<T>,
 }
 
+/// What a model for rows of the layout `removed` has between its encoder and its head.
+#[derive(Debug, Clone)]
+pub struct Decoder<T> {
+    /// From the encoder's width to the decoder's, where they differ: `decoder hidden ×
+    /// hidden`.
+    pub entry: Option<Linear<T>>,
+    /// What stands at the place of a removed token, `1 × decoder hidden`; to it comes
+    /// that of its position.
+    pub mask: Matrix<T>,
+    /// Of the places of removed tokens, `positions × decoder hidden`; none with rotary
+    /// positions.
+    pub positions: Option<Matrix<T>>,
+    /// Layers of the encoder's kind.
+    pub layers: Vec<Layer<T>>,
+    /// After the last of them; pre-LayerNorm only.
+    pub final_norm: Option<LayerNorm<T>>,
+}
+
 /// All parameters.
 #[derive(Debug, Clone)]
 pub struct Parameters<T> {
-    /// Word embeddings, `vocabulary × hidden`; also the decoder of the head.
+    /// Word embeddings, `vocabulary × hidden`; also what the head ends in.
     pub words: Matrix<T>,
     /// Position embeddings, `positions × hidden`; none with rotary positions.
     pub positions: Option<Matrix<T>>,
@@ -57,62 +75,92 @@ pub struct Parameters<T> {
     pub layers: Vec<Layer<T>>,
     /// After the last layer; pre-LayerNorm only.
     pub final_norm: Option<LayerNorm<T>>,
-    /// The head's dense layer, `hidden × hidden`.
+    /// Of a model for rows of the layout `removed`.
+    pub decoder: Option<Decoder<T>>,
+    /// The head's dense layer, `hidden × hidden`, or behind a decoder `hidden × decoder
+    /// hidden`.
     pub head: Linear<T>,
     /// After the head's dense layer.
     pub head_norm: LayerNorm<T>,
-    /// Of the decoder, `1 × vocabulary`.
+    /// Of the logits, `1 × vocabulary`.
     pub head_bias: Matrix<T>,
 }
 
 impl<T: Real> Parameters<T> {
     /// Initial parameters: weights from a normal distribution of standard deviation
-    /// `initializer_range`, biases 0, norms 1. A function of the seed.
+    /// `initializer_range`, biases 0, norms 1. A function of the seed; the encoder's are
+    /// the same with a decoder as without.
     ///
     /// ModernBERT: no weight is further than two deviations out, and the layers whose
     /// output joins the residual connection start smaller by √(2 · layers).
     pub fn initial(shape: &ModelShape, vocabulary: usize, seed: u64) -> Self {
+        Self::filled(shape, vocabulary, Some(seed))
+    }
+
+    /// Parameters to be read into: weights 0. Costs no memory before they are written.
+    pub fn unread(shape: &ModelShape, vocabulary: usize) -> Self {
+        Self::filled(shape, vocabulary, None)
+    }
+
+    fn filled(shape: &ModelShape, vocabulary: usize, seed: Option<u64>) -> Self {
         let modern = shape.architecture == Architecture::Modernbert;
+        let norms_first = shape.architecture.norms_first();
         let mut fill = Fill {
             deviation: shape.initializer_range,
             cutoff: if modern { 2.0 } else { f64::INFINITY },
             biases: !modern,
+            gated: modern,
             seed,
             parameter: 0,
         };
-        let inwards = fill.deviation;
-        let outwards = match modern {
-            true => inwards / (2.0 * f64::from(shape.layers)).sqrt(),
-            false => inwards,
+        let outwards = |layers: u32| match modern {
+            true => shape.initializer_range / (2.0 * f64::from(layers)).sqrt(),
+            false => shape.initializer_range,
         };
         let hidden = shape.hidden as usize;
-        let wide = shape.feed_forward as usize;
         let words = fill.weight(vocabulary, hidden);
         let positions = (!modern).then(|| fill.weight(shape.positions as usize, hidden));
         let types = shape.token_types as usize;
-        let mut layer = |index| {
-            let attention_norm = (!modern || index > 0).then(|| fill.norm(hidden));
-            let qkv = fill.linear(3 * hidden, hidden, inwards);
-            let attention_out = fill.linear(hidden, hidden, outwards);
-            Layer {
-                attention_norm,
-                qkv,
-                attention_out,
-                feed_forward_norm: fill.norm(hidden),
-                up: fill.linear(if modern { 2 * wide } else { wide }, hidden, inwards),
-                down: fill.linear(hidden, wide, outwards),
-            }
-        };
+        let last = shape.decoder.unwrap_or(shape.encoder());
         Self {
             words,
             positions,
             token_types: (types > 0).then(|| Matrix::zeros(types, hidden)),
-            layers: (0..shape.layers).map(&mut layer).collect(),
+            // Where ModernBERT's layers begin, the embeddings are normed already.
+            layers: fill.layers(shape.encoder(), !modern, outwards(shape.layers)),
             embedding_norm: fill.norm(hidden),
-            final_norm: shape.architecture.norms_first().then(|| fill.norm(hidden)),
-            head: fill.linear(hidden, hidden, outwards),
+            final_norm: norms_first.then(|| fill.norm(hidden)),
+            head: fill.linear(hidden, last.hidden as usize, outwards(shape.layers)),
             head_norm: fill.norm(hidden),
             head_bias: Matrix::zeros(1, vocabulary),
+            // Drawn last: a decoder changes no other parameter.
+            decoder: shape.decoder.map(|decoder| {
+                let width = decoder.hidden as usize;
+                let positions = shape.positions as usize;
+                Decoder {
+                    entry: (width != hidden).then(|| fill.linear(width, hidden, fill.deviation)),
+                    mask: fill.weight(1, width),
+                    positions: (!modern).then(|| fill.weight(positions, width)),
+                    layers: fill.layers(decoder, true, outwards(decoder.layers)),
+                    final_norm: norms_first.then(|| fill.norm(width)),
+                }
+            }),
+        }
+    }
+
+    /// The norm of what goes into the head, where the last layer leaves that to it.
+    pub fn last_norm(&self) -> Option<&LayerNorm<T>> {
+        match &self.decoder {
+            Some(decoder) => decoder.final_norm.as_ref(),
+            None => self.final_norm.as_ref(),
+        }
+    }
+
+    /// The same, to write into.
+    pub fn last_norm_mut(&mut self) -> Option<&mut LayerNorm<T>> {
+        match &mut self.decoder {
+            Some(decoder) => decoder.final_norm.as_mut(),
+            None => self.final_norm.as_mut(),
         }
     }
 
@@ -145,7 +193,8 @@ impl<T: Real> Parameters<T> {
             deviation: 0.1 * variance.sqrt(),
             cutoff: f64::INFINITY,
             biases: false,
-            seed,
+            gated: false,
+            seed: Some(seed),
             parameter: 0,
         };
         let mut words = self.words.to_vec();
@@ -179,19 +228,12 @@ impl<T: Real> Parameters<T> {
         names.maybe("positions", &self.positions);
         names.maybe("token_types", &self.token_types);
         names.norm("embedding_norm", &self.embedding_norm);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let name = |part| format!("layers.{index}.{part}");
-            if let Some(norm) = &layer.attention_norm {
-                names.norm(&name("attention_norm"), norm);
-            }
-            names.linear(&name("qkv"), &layer.qkv);
-            names.linear(&name("attention_out"), &layer.attention_out);
-            names.norm(&name("feed_forward_norm"), &layer.feed_forward_norm);
-            names.linear(&name("up"), &layer.up);
-            names.linear(&name("down"), &layer.down);
-        }
+        names.layers("", &self.layers);
         if let Some(norm) = &self.final_norm {
             names.norm("final_norm", norm);
+        }
+        if let Some(decoder) = &self.decoder {
+            names.decoder(decoder);
         }
         names.linear("head", &self.head);
         names.norm("head_norm", &self.head_norm);
@@ -206,15 +248,9 @@ impl<T: Real> Parameters<T> {
         all.extend(&mut self.positions);
         all.extend(&mut self.token_types);
         all.extend(self.embedding_norm.all());
-        for layer in &mut self.layers {
-            all.extend(layer.attention_norm.iter_mut().flat_map(LayerNorm::all));
-            all.extend(layer.qkv.all());
-            all.extend(layer.attention_out.all());
-            all.extend(layer.feed_forward_norm.all());
-            all.extend(layer.up.all());
-            all.extend(layer.down.all());
-        }
+        all.extend(self.layers.iter_mut().flat_map(Layer::all));
         all.extend(self.final_norm.iter_mut().flat_map(LayerNorm::all));
+        all.extend(self.decoder.iter_mut().flat_map(Decoder::all));
         all.extend(self.head.all());
         all.extend(self.head_norm.all());
         all.push(&mut self.head_bias);
@@ -230,6 +266,31 @@ impl<T: Real> Parameters<T> {
 impl<T> LayerNorm<T> {
     fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
         std::iter::once(&mut self.weight).chain(&mut self.bias)
+    }
+}
+
+impl<T> Layer<T> {
+    fn all(&mut self) -> Vec<&mut Matrix<T>> {
+        let mut all = Vec::new();
+        all.extend(self.attention_norm.iter_mut().flat_map(LayerNorm::all));
+        all.extend(self.qkv.all());
+        all.extend(self.attention_out.all());
+        all.extend(self.feed_forward_norm.all());
+        all.extend(self.up.all());
+        all.extend(self.down.all());
+        all
+    }
+}
+
+impl<T> Decoder<T> {
+    fn all(&mut self) -> Vec<&mut Matrix<T>> {
+        let mut all = Vec::new();
+        all.extend(self.entry.iter_mut().flat_map(Linear::all));
+        all.push(&mut self.mask);
+        all.extend(&mut self.positions);
+        all.extend(self.layers.iter_mut().flat_map(Layer::all));
+        all.extend(self.final_norm.iter_mut().flat_map(LayerNorm::all));
+        all
     }
 }
 
@@ -252,6 +313,32 @@ impl<'a, T> Names<'a, T> {
         }
     }
 
+    fn layers(&mut self, before: &str, layers: &'a [Layer<T>]) {
+        for (index, layer) in layers.iter().enumerate() {
+            let name = |part| format!("{before}layers.{index}.{part}");
+            if let Some(norm) = &layer.attention_norm {
+                self.norm(&name("attention_norm"), norm);
+            }
+            self.linear(&name("qkv"), &layer.qkv);
+            self.linear(&name("attention_out"), &layer.attention_out);
+            self.norm(&name("feed_forward_norm"), &layer.feed_forward_norm);
+            self.linear(&name("up"), &layer.up);
+            self.linear(&name("down"), &layer.down);
+        }
+    }
+
+    fn decoder(&mut self, decoder: &'a Decoder<T>) {
+        if let Some(entry) = &decoder.entry {
+            self.linear("decoder.entry", entry);
+        }
+        self.one("decoder.mask", &decoder.mask);
+        self.maybe("decoder.positions", &decoder.positions);
+        self.layers("decoder.", &decoder.layers);
+        if let Some(norm) = &decoder.final_norm {
+            self.norm("decoder.final_norm", norm);
+        }
+    }
+
     fn linear(&mut self, name: &str, linear: &'a Linear<T>) {
         self.one(&format!("{name}.weight"), &linear.weight);
         self.maybe(&format!("{name}.bias"), &linear.bias);
@@ -269,7 +356,10 @@ struct Fill {
     /// In deviations; what is drawn beyond is drawn again.
     cutoff: f64,
     biases: bool,
-    seed: u64,
+    /// Whether feed-forward layers are.
+    gated: bool,
+    /// Without, weights are 0.
+    seed: Option<u64>,
     parameter: u64,
 }
 
@@ -280,8 +370,11 @@ impl Fill {
     }
 
     fn draw<T: Real>(&mut self, rows: usize, cols: usize, deviation: f64) -> Matrix<T> {
+        let Some(seed) = self.seed else {
+            return Matrix::zeros(rows, cols);
+        };
         let key = Key {
-            seed: self.seed,
+            seed,
             epoch: 0,
             sample: self.parameter,
             copy: 0,
@@ -296,6 +389,32 @@ impl Fill {
         }
         values.truncate(rows * cols);
         Matrix::new(rows, cols, values)
+    }
+
+    /// The layers of an encoder or a decoder: whether the first one has a norm before
+    /// attention, and the deviation of weights whose output joins the residual connection.
+    fn layers<T: Real>(
+        &mut self,
+        shape: StackShape,
+        first_norm: bool,
+        outwards: f64,
+    ) -> Vec<Layer<T>> {
+        let (hidden, wide) = (shape.hidden as usize, shape.feed_forward as usize);
+        let inwards = self.deviation;
+        let layer = |index| {
+            let attention_norm = (first_norm || index > 0).then(|| self.norm(hidden));
+            let qkv = self.linear(3 * hidden, hidden, inwards);
+            let attention_out = self.linear(hidden, hidden, outwards);
+            Layer {
+                attention_norm,
+                qkv,
+                attention_out,
+                feed_forward_norm: self.norm(hidden),
+                up: self.linear(if self.gated { 2 * wide } else { wide }, hidden, inwards),
+                down: self.linear(hidden, wide, outwards),
+            }
+        };
+        (0..shape.layers).map(layer).collect()
     }
 
     fn linear<T: Real>(&mut self, outputs: usize, inputs: usize, deviation: f64) -> Linear<T> {
@@ -324,7 +443,7 @@ fn normal_pair(generator: &mut Generator) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ModelConfig;
+    use crate::config::{DecoderConfig, ModelConfig, Size};
 
     fn initial(architecture: Architecture, vocabulary: usize, seed: u64) -> Parameters<f32> {
         let config = ModelConfig {
@@ -365,6 +484,74 @@ mod tests {
         let ratio = deviation(&parameters.layers[0].up.weight)
             / deviation(&parameters.layers[0].down.weight);
         assert!((ratio - 8f64.sqrt()).abs() < 0.03, "{ratio}");
+    }
+
+    /// Millions of numbers in embeddings, encoder and final norm.
+    fn millions(architecture: Architecture, size: Size, vocabulary: usize) -> f64 {
+        let config = ModelConfig {
+            architecture,
+            size,
+            ..ModelConfig::default()
+        };
+        let parameters = Parameters::<f32>::unread(&config.shape(), vocabulary);
+        let named = parameters.named().into_iter();
+        let encoder = named.filter(|(name, _)| !name.starts_with("head"));
+        encoder.map(|(_, matrix)| matrix.len()).sum::<usize>() as f64 / 1e6
+    }
+
+    #[test]
+    fn sizes_are_those_that_their_papers_name() {
+        for architecture in [Architecture::Roberta, Architecture::RobertaPrelayernorm] {
+            let millions = |size| millions(architecture, size, 50_265);
+            assert!((millions(Size::Medium) - 51.0).abs() < 0.5);
+            assert!((millions(Size::Base) - 124.0).abs() < 0.5);
+            assert!((millions(Size::Large) - 354.0).abs() < 1.0);
+        }
+        let bert = |size| millions(Architecture::Bert, size, 30_522);
+        assert!((bert(Size::Base) - 109.0).abs() < 0.5);
+        assert!((bert(Size::Large) - 334.0).abs() < 1.0);
+        let modern = |size| millions(Architecture::Modernbert, size, 50_368);
+        assert!((modern(Size::Base) - 149.0).abs() < 1.0);
+        assert!((modern(Size::Large) - 395.0).abs() < 2.0);
+    }
+
+    #[test]
+    fn a_decoder_changes_no_parameter_of_the_encoder() {
+        for architecture in Architecture::ALL {
+            let config = ModelConfig {
+                architecture,
+                size: Size::Tiny,
+                decoder: Some(DecoderConfig::default()),
+                ..ModelConfig::default()
+            };
+            let alone = ModelConfig {
+                decoder: None,
+                ..config.clone()
+            };
+            let mut with: Parameters<f32> = Parameters::initial(&config.shape(), 50, 7);
+            let read: Vec<_> = with.named().into_iter().map(|(_, m)| m.as_ptr()).collect();
+            let written = with.named_mut().into_iter();
+            assert!(written.map(|(_, m)| m.as_ptr()).eq(read), "one order");
+            let without: Parameters<f32> = Parameters::initial(&alone.shape(), 50, 7);
+            let named = with.named().into_iter();
+            let mut rest = named.filter(|(name, _)| !name.starts_with("decoder."));
+            for (name, expected) in without.named() {
+                let (same, found) = rest.next().unwrap();
+                assert_eq!((&name, &expected[..]), (&same, &found[..]));
+            }
+            assert!(rest.next().is_none());
+            let decoder = with.decoder.as_ref().unwrap();
+            assert_ne!(
+                decoder.layers[0].up.weight[..],
+                with.layers[0].up.weight[..]
+            );
+            assert!(
+                decoder
+                    .layers
+                    .iter()
+                    .all(|layer| layer.attention_norm.is_some())
+            );
+        }
     }
 
     #[test]

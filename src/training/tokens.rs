@@ -11,53 +11,149 @@ use crate::config::Layout;
 pub struct Tokens {
     /// Ids after corruption.
     pub ids: Vec<TokenId>,
-    /// Place of each token in its attention run.
+    /// Place of each token in its attention run, in the layout `removed` in the run as it
+    /// was: ascending in every run.
     pub places: Vec<u32>,
     /// Tokens of each attention run; no token attends to another run.
     pub runs: Vec<usize>,
-    /// Name of each token to the dropout: row of the step, then place.
+    /// Name of each token to the dropout: row of the step, then place in the row as it
+    /// was.
     pub keys: Vec<u64>,
-    /// Indices of the predicted tokens among these, ascending.
+    /// The rows as they were, in the layout `removed`.
+    pub whole: Option<Whole>,
+    /// Indices of the predicted tokens among these, ascending; in the layout `removed`
+    /// among those of `whole`.
     pub predicted: Vec<u32>,
     /// What each of them weighs in the loss; none where all weigh 1.
     pub weights: Vec<f32>,
 }
 
+/// Rows as they were before tokens were removed from them: what the decoder goes through.
+pub struct Whole {
+    /// Place of each token in its attention run.
+    pub places: Vec<u32>,
+    /// Tokens of each attention run.
+    pub runs: Vec<usize>,
+    /// Name of each token to the dropout.
+    pub keys: Vec<u64>,
+    /// Indices among these of the tokens that were kept, ascending.
+    pub kept: Vec<u32>,
+    /// Indices of those that were removed, ascending.
+    pub removed: Vec<u32>,
+}
+
 impl Tokens {
     /// The tokens of `batch`, whose first row is row `first_row` of the step. Refuses
-    /// ids, lengths and positions that the model has no room for, and attention runs
-    /// that are not those of its rows.
+    /// ids, lengths and positions that the model has no room for, attention runs that are
+    /// not those of its rows, and rows of the layout `sentinel`.
     pub fn new(batch: &Batch, vocabulary: usize, positions: usize, first_row: u64) -> Result<Self> {
         check(batch, vocabulary, positions)?;
         let total = batch.lengths.iter().sum::<u32>() as usize;
-        let mut tokens = Self {
-            ids: Vec::with_capacity(total),
+        let mut ids = Vec::with_capacity(total);
+        let mut keys = Vec::with_capacity(total);
+        let removed = batch.layout == Layout::Removed;
+        for (row, &length) in batch.lengths.iter().enumerate() {
+            let start = row * batch.length;
+            let tokens = start..start + length as usize;
+            ids.extend_from_slice(&batch.input[tokens.clone()]);
+            match removed {
+                true => keys.extend(batch.places[tokens].iter().map(|&p| key(first_row, row, p))),
+                false => keys.extend((0..length).map(|p| key(first_row, row, p))),
+            }
+        }
+        let lengths = match removed {
+            true => &batch.row_lengths,
+            false => &batch.lengths,
+        };
+        Ok(Self {
+            ids,
             places: batch.position_ids(),
             runs: batch.run_lengths().map(|n| n as usize).collect(),
-            keys: Vec::with_capacity(total),
-            predicted: Vec::with_capacity(batch.predicted.len()),
+            keys,
+            whole: removed.then(|| Whole::new(batch, first_row)),
+            predicted: without_padding(&batch.predicted, lengths, row_width(batch)),
             weights: batch
                 .predicted
                 .iter()
-                .filter_map(|&p| batch.weights.get(p as usize / batch.length).copied())
+                .filter_map(|&p| batch.weights.get(p as usize / row_width(batch)).copied())
                 .collect(),
+        })
+    }
+}
+
+impl Whole {
+    /// The rows of `batch`, which is one of the layout `removed`.
+    fn new(batch: &Batch, first_row: u64) -> Self {
+        let runs = run_bounds(batch).into_iter().flatten();
+        let mut whole = Self {
+            places: Vec::new(),
+            runs: runs.map(|(start, end)| (end - start) as usize).collect(),
+            keys: Vec::new(),
+            kept: Vec::new(),
+            removed: Vec::new(),
         };
-        let mut predicted = batch.predicted.iter().map(|&p| p as usize).peekable();
-        for (row, &length) in batch.lengths.iter().enumerate() {
-            let length = length as usize;
+        whole.places = (whole.runs.iter())
+            .flat_map(|&length| 0..length as u32)
+            .collect();
+        for (row, &length) in batch.row_lengths.iter().enumerate() {
             let start = row * batch.length;
-            let before = tokens.ids.len();
-            tokens
-                .ids
-                .extend_from_slice(&batch.input[start..start + length]);
-            let key = (first_row + row as u64) << 24;
-            tokens.keys.extend((0..length as u64).map(|p| key | p));
-            while let Some(position) = predicted.next_if(|&p| p < start + length) {
-                tokens.predicted.push((before + position - start) as u32);
+            let kept = &batch.places[start..start + batch.lengths[row] as usize];
+            let mut kept = kept.iter().peekable();
+            for place in 0..length {
+                let index = whole.keys.len() as u32;
+                match kept.next_if(|&&kept| kept == place) {
+                    Some(_) => whole.kept.push(index),
+                    None => whole.removed.push(index),
+                }
+                whole.keys.push(key(first_row, row, place));
             }
         }
-        Ok(tokens)
+        whole
     }
+}
+
+fn key(first_row: u64, row: usize, place: u32) -> u64 {
+    (first_row + row as u64) << 24 | u64::from(place)
+}
+
+/// Tokens from the start of a row to that of the next one in `predicted`.
+fn row_width(batch: &Batch) -> usize {
+    let width = match batch.layout {
+        Layout::InPlace => batch.length,
+        Layout::Removed | Layout::Sentinel => batch.row_length,
+    };
+    width.max(1)
+}
+
+/// The places `predicted` of rows of `width` as indices among the tokens of all rows,
+/// without padding.
+fn without_padding(predicted: &[u32], lengths: &[u32], width: usize) -> Vec<u32> {
+    let mut all = predicted.iter().copied().peekable();
+    let mut out = Vec::with_capacity(predicted.len());
+    let mut before = 0;
+    for (row, &length) in lengths.iter().enumerate() {
+        let start = (row * width) as u32;
+        while let Some(position) = all.next_if(|&p| p < start + length) {
+            out.push(before + position - start);
+        }
+        before += length;
+    }
+    out
+}
+
+/// Where the attention runs of each row start and end in the row as it was, in the layout
+/// `removed`: a row's first run starts at 0, and a run ends where the next one starts.
+fn run_bounds(batch: &Batch) -> Vec<Vec<(u32, u32)>> {
+    let mut starts = batch.run_starts.iter().copied().peekable();
+    let rows = batch.row_lengths.iter().map(|&length| {
+        let mut bounds = Vec::new();
+        while let Some(start) = starts.next_if(|&start| (start == 0) == bounds.is_empty()) {
+            let end = starts.peek().filter(|&&next| next > 0);
+            bounds.push((start, end.copied().unwrap_or(length)));
+        }
+        bounds
+    });
+    rows.collect()
 }
 
 fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
@@ -69,13 +165,35 @@ fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
             "shards, tokenizer and model must belong together",
         ))
     };
-    if batch.length > positions {
+    let removed = match batch.layout {
+        Layout::InPlace => false,
+        Layout::Removed => true,
+        Layout::Sentinel => {
+            return wrong(
+                "rows with sentinels and their targets".into(),
+                "rows in place or with tokens removed: there is no sentinel encoder-decoder yet"
+                    .into(),
+            );
+        }
+    };
+    let lengths = match removed {
+        true => &batch.row_lengths,
+        false => &batch.lengths,
+    };
+    let longest = match removed {
+        true => lengths.iter().copied().max().unwrap_or(0) as usize,
+        false => batch.length,
+    };
+    if longest > positions {
         return wrong(
-            format!("rows of {} tokens", batch.length),
+            format!("rows of {longest} tokens"),
             format!("at most the model's {positions} positions"),
         );
     }
-    if batch.input.len() != batch.rows * batch.length || batch.lengths.len() != batch.rows {
+    if batch.input.len() != batch.rows * batch.length
+        || batch.lengths.len() != batch.rows
+        || lengths.len() != batch.rows
+    {
         return wrong(
             format!(
                 "{} ids and {} lengths",
@@ -92,16 +210,11 @@ fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
             format!("ids below the vocabulary's size, {vocabulary}"),
         );
     }
+    let width = row_width(batch);
     let inside = |p: &u32| {
-        let (row, place) = (*p as usize / batch.length, *p as usize % batch.length);
-        row < batch.rows && place < batch.lengths[row] as usize
+        let (row, place) = (*p as usize / width, *p as usize % width);
+        row < batch.rows && place < lengths[row] as usize
     };
-    if batch.layout != Layout::InPlace {
-        return wrong(
-            format!("the layout {:?}", batch.layout),
-            "tokens in place: the model is an encoder alone".into(),
-        );
-    }
     if ![0, batch.rows].contains(&batch.weights.len()) {
         return wrong(
             format!("{} weights", batch.weights.len()),
@@ -109,6 +222,7 @@ fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
         );
     }
     let fits = batch.lengths.iter().all(|&n| n as usize <= batch.length)
+        && lengths.iter().all(|&n| n as usize <= width)
         && batch.predicted.len() == batch.labels.len()
         && batch.predicted.is_sorted_by(|a, b| a < b)
         && batch.predicted.iter().all(inside);
@@ -125,7 +239,40 @@ fn check(batch: &Batch, vocabulary: usize, positions: usize) -> Result<()> {
                 .into(),
         );
     }
+    if removed && !places_are_those_of_the_runs(batch) {
+        return wrong(
+            format!(
+                "{} places and {} starts of attention runs",
+                batch.places.len(),
+                batch.run_starts.len()
+            ),
+            "a place in its row and its run for every token, ascending".into(),
+        );
+    }
     Ok(())
+}
+
+/// Whether every token of a batch of the layout `removed` has a place in its run.
+fn places_are_those_of_the_runs(batch: &Batch) -> bool {
+    let bounds = run_bounds(batch);
+    let runs: usize = bounds.iter().map(Vec::len).sum();
+    if batch.places.len() != batch.input.len()
+        || batch.run_starts.len() != runs
+        || batch.cu_seqlens.len() != runs + 1
+    {
+        return false;
+    }
+    let mut lengths = batch.run_lengths();
+    bounds.iter().enumerate().all(|(row, bounds)| {
+        let start = row * batch.length;
+        let places = &batch.places[start..start + batch.lengths[row] as usize];
+        places.is_sorted_by(|a, b| a < b)
+            && places.last().is_none_or(|&p| p < batch.row_lengths[row])
+            && bounds.iter().all(|&(start, end)| {
+                let before = |bound| places.partition_point(|&place| place < bound) as u32;
+                start <= end && lengths.next() == Some(before(end).saturating_sub(before(start)))
+            })
+    })
 }
 
 fn runs_are_those_of_the_rows(batch: &Batch) -> bool {

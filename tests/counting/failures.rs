@@ -105,7 +105,7 @@ fn cloze(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_part_or_a_merge_killed_at_many_points_ends_with_the_same_bytes() {
+fn a_part_a_merge_or_a_count_killed_at_many_points_ends_with_the_same_bytes() {
     const POINTS: u32 = 6;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
@@ -138,22 +138,37 @@ fn a_part_or_a_merge_killed_at_many_points_ends_with_the_same_bytes() {
         arguments.map(str::to_owned).to_vec()
     };
     run(&merge(&at("counts")));
+    let whole = |output: &str| -> Vec<String> {
+        let arguments = [
+            "count",
+            &tokens,
+            "-o",
+            output,
+            "--min-count",
+            "3",
+            "--memory",
+            "16MiB",
+        ];
+        arguments.map(str::to_owned).to_vec()
+    };
+    run(&whole(&at("whole")));
     type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
-    let stages: [(&str, Arguments<'_>, &str); 2] = [
+    let stages: [(&str, Arguments<'_>, &str); 3] = [
         ("part", &|output| parts(output)[1].clone(), "runs"),
         ("merge", &merge, "counts"),
+        ("count", &whole, "whole"),
     ];
     for (name, arguments, reference) in stages {
         let began = Instant::now();
         run(&arguments(&at(&format!("{name}-timed"))));
-        let whole = began.elapsed();
+        let time = began.elapsed();
         let mut killed = 0;
         for point in 1..=POINTS {
             let output = at(&format!("{name}-{point}"));
             let typed = arguments(&output);
             let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
             let mut child = cloze(&typed).spawn().unwrap();
-            std::thread::sleep(whole * point / (POINTS + 1));
+            std::thread::sleep(time * point / (POINTS + 1));
             child.kill().unwrap();
             killed += u32::from(child.wait().unwrap().signal() == Some(9));
             run(&arguments(&output));
@@ -171,15 +186,21 @@ fn a_part_or_a_merge_killed_at_many_points_ends_with_the_same_bytes() {
 }
 
 #[test]
-fn a_full_disk_ends_a_run_with_a_way_out() {
+fn a_full_disk_ends_a_run_or_a_count_with_a_way_out() {
     let Novel { dir, tokens, .. } = Novel::tokenised();
     let small = dir.path().join("small");
     fs::create_dir(&small).unwrap();
-    // A file system of 64 KiB in a mount namespace of its own, for the run or its scratch.
-    for (output, scratch) in [("small/runs", "scratch"), ("runs", "small/scratch")] {
+    // A file system of 64 KiB in a mount namespace of its own, for what is written or for
+    // scratch.
+    for (kind, output, scratch) in [
+        ("--runs --memory 4MiB", "small/runs", "scratch"),
+        ("--runs --memory 4MiB", "runs", "small/scratch"),
+        ("--memory 2MiB --min-count 2", "small/counts", "scratch"),
+        ("--memory 2MiB --min-count 2", "counts", "small/scratch"),
+    ] {
         let script = format!(
             "mount -t tmpfs -o size=64k tmpfs {small} && \
-             {cloze} count {tokens} --runs --memory 4MiB -o {output} --scratch {scratch}; \
+             {cloze} count {tokens} {kind} -o {output} --scratch {scratch}; \
              code=$?; ls {output} 2>/dev/null; exit $code",
             small = small.display(),
             cloze = env!("CARGO_BIN_EXE_cloze"),

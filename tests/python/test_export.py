@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from removed import RemovedModel
 from safetensors import safe_open
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPORTS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp" / "export"
@@ -64,3 +65,35 @@ def test_the_file_holds_each_parameter_once(name):
     parameters = dict(model.named_parameters())
     assert names == set(parameters)
     assert stored == sum(parameter.numel() for parameter in parameters.values())
+
+
+ENCODERS = {
+    "roberta-prelayernorm-removed": "RobertaPreLayerNormModel",
+    "without-padding-removed": "RobertaPreLayerNormModel",
+    "bert-removed": "BertModel",
+    "roberta-removed": "RobertaModel",
+    "modernbert-removed": "ModernBertModel",
+}
+
+
+@pytest.mark.parametrize("name, architecture", ENCODERS.items())
+def test_a_model_with_a_decoder_is_an_encoder_for_transformers(name, architecture):
+    folder = EXPORTS / name
+    expected = json.loads((folder / "expected.json").read_text())
+    model = RemovedModel(folder).eval()
+    assert type(model.encoder).__name__ == architecture
+    with torch.no_grad():
+        theirs = model(expected)
+    labels = torch.tensor(expected["labels"])
+    ours = torch.tensor(expected["logits"]).reshape(len(labels), -1)
+    torch.testing.assert_close(theirs[:, : ours.shape[1]], ours, atol=1e-4, rtol=0)
+    loss = torch.nn.functional.cross_entropy(theirs, labels)
+    assert abs(loss.item() - expected["loss"]) < 1e-4
+
+    # Nothing of the encoder is missing or left over: with or without a head in front.
+    for kind in (AutoModel, AutoModelForSequenceClassification):
+        _, loading = kind.from_pretrained(folder, output_loading_info=True)
+        new = {"pooler", "classifier", "score", "head"}
+        missing = loading.pop("missing_keys")
+        assert all(new & set(name.split(".")) for name in missing), missing
+        assert not any(loading.values()), loading

@@ -1,8 +1,8 @@
 """Models that transformers saved, gone on with: `cloze train --model.from FOLDER`.
 
-A run whose learning rate is 0 exports what it read, number for number; so reading is
-right, and `test_export.py` says that what is read computes what transformers computes.
-One that learns ends nearer to the text than it began.
+A run whose learning rate is 0 exports what it read, number for number. One that learns
+ends nearer to the text than it began. Our logits are those of transformers to 1e-4, of what
+was read and of what was trained from it (`examples/logits.rs` computes ours).
 """
 
 import json
@@ -15,6 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
     BertConfig,
     BertForMaskedLM,
     ModernBertConfig,
@@ -27,6 +29,7 @@ from transformers import (
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOZE = os.environ.get("CLOZE_BIN", str(ROOT / "target/release/cloze"))
+LOGITS = Path(CLOZE).parent / "examples/logits"
 TOKENIZER = ROOT / "tests/data/tokenizers/bert-base-uncased/vocab.txt"
 NOVEL = ROOT / "tests/data/quickstart/Doyle_Hound_1902.txt"
 VOCABULARY = len(TOKENIZER.read_text(encoding="utf-8").splitlines())
@@ -106,14 +109,66 @@ def test_a_model_read_and_written_is_the_same_number_for_number(kind, shards, tm
     torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
 
 
+LEARNING = ("--steps", 60, "--optimizer.learning-rate", 5e-3, "--log-every", 10)
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "learning_rate" in line]
+
+
+def assert_logits_are_those_of_transformers(folder):
+    torch.manual_seed(5)
+    rows = [torch.randint(5, VOCABULARY, (length,)).tolist() for length in (40, 17, 1)]
+    ran = subprocess.run(
+        [LOGITS, folder], input=json.dumps(rows), capture_output=True, text=True, check=True
+    )
+    model = AutoModelForMaskedLM.from_pretrained(folder).eval()
+    for row, ours in zip(rows, json.loads(ran.stdout), strict=True):
+        with torch.no_grad():
+            theirs = model(input_ids=torch.tensor([row])).logits[0]
+        torch.testing.assert_close(torch.tensor(ours), theirs, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_gone_on_with_learns(kind, shards, tmp_path):
+def test_a_model_gone_on_with_learns_and_has_the_logits_of_transformers(kind, shards, tmp_path):
     random_model(kind).save_pretrained(tmp_path / "model")
-    more = ("--steps", 60, "--optimizer.learning-rate", 5e-3, "--log-every", 10)
-    train(shards, tmp_path / "model", tmp_path / "run", *more)
-    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    losses = [line["loss"] for line in lines if "learning_rate" in line]
-    assert losses[-1] < losses[0] - 1, losses
+    assert_logits_are_those_of_transformers(tmp_path / "model")
+    train(shards, tmp_path / "model", tmp_path / "run", *LEARNING)
+    seen = losses(tmp_path / "run")
+    assert seen[-1] < seen[0] - 1, seen
+    assert_logits_are_those_of_transformers(tmp_path / "run/export")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_gets_a_decoder_and_goes_on_with_it(kind, shards, tmp_path):
+    """masking.layout = "removed" behind a model of transformers, and behind that run."""
+    model = random_model(kind)
+    model.save_pretrained(tmp_path / "model")
+    removed = ("--masking.layout", "removed")
+    narrow = ("--model.decoder.hidden", 16, "--model.decoder.layers", 1)
+    still = ("--steps", 1, "--optimizer.learning-rate", 0)
+    train(shards, tmp_path / "model", tmp_path / "still", *removed, *narrow, *still)
+    again = AutoModel.from_pretrained(tmp_path / "still/export")
+    tensors = dict(again.named_parameters())
+    for name, tensor in model.base_model.named_parameters():
+        tensor, ours = tensor.detach(), tensors[name].detach()
+        if "position_embeddings" in name and kind.startswith("roberta"):
+            tensor, ours = tensor[1:], ours[1:]
+        assert torch.equal(ours, tensor), name
+
+    train(shards, tmp_path / "model", tmp_path / "run", *removed, *LEARNING)
+    seen = losses(tmp_path / "run")
+    assert seen[-1] < seen[0] - 1, seen
+    first = tmp_path / "run/export"
+    train(shards, first, tmp_path / "more", *removed, *still)
+    for name in ("model.safetensors", "decoder.safetensors", "decoder.json", "config.json"):
+        assert (tmp_path / "more/export" / name).read_bytes() == (first / name).read_bytes(), name
+
+    message = train(shards, first, tmp_path / "other", *still, code=1)
+    assert "decoder.json" in message and 'masking.layout = "removed"' in message
+    message = train(shards, first, tmp_path / "other", *removed, *narrow, *still, code=2)
+    assert "model.decoder" in message
 
 
 def test_files_of_older_and_smaller_kinds_are_read(shards, tmp_path):

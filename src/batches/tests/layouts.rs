@@ -1,7 +1,7 @@
 //! Batches of rows that do not keep their length, and what is stamped on rows.
 
 use super::*;
-use crate::config::{Budget, Layout as Masked};
+use crate::config::Budget;
 
 fn read(layout: Masked, rows: RowLayout, config: &MaskingConfig) -> Vec<Batch> {
     let written = corpus(rows, 24, true);

@@ -90,8 +90,8 @@ proptest! {
                 .map(|worker| read(&loader, of(worker, workers), 1, from).into_iter())
                 .collect();
             for (step, batch) in together.iter().enumerate() {
-                let part = parts[step % workers as usize].next();
-                prop_assert_eq!(part.as_ref(), Some(batch));
+                let found = parts[step % workers as usize].next();
+                prop_assert_eq!(found.as_ref(), Some(batch));
             }
             prop_assert_eq!(parts.iter_mut().filter_map(Iterator::next).count(), 0);
             shared.extend(masked_rows(&together));

@@ -4,6 +4,7 @@ mod artefacts;
 mod count;
 mod exchange;
 mod mask;
+mod plot;
 mod run;
 mod shard;
 mod tokenize;
@@ -27,6 +28,7 @@ pub fn all() -> Result<Vec<Command>> {
         shard::command()?,
         mask::command()?,
         train::command()?,
+        plot::command(),
         exchange::export_command()?,
         artefacts::inspect_command()?,
         artefacts::verify_command(),
@@ -45,6 +47,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
         "shard" => shard::run(matches),
         "mask" => mask::run(matches),
         "train" => train::run(matches),
+        "plot" => plot::run(matches),
         "inspect" => artefacts::inspect(matches),
         _ => artefacts::verify(matches),
     }

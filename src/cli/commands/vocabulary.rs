@@ -31,8 +31,8 @@ pub fn command() -> Result<Command> {
         .arg(
             Arg::new("plot")
                 .long("plot")
-                .help("Draw coverage and score against rank, with the size marked, as SVG")
-                .value_name("FILE.svg")
+                .help("Draw coverage and score against rank, with the size marked, as SVG or PNG")
+                .value_name("FILE.svg|FILE.png")
                 .value_parser(value_parser!(PathBuf))
                 .requires("counts"),
         )

@@ -332,6 +332,13 @@ impl MaskingConfig {
         }
     }
 
+    /// Whether rates are drawn over the rows of a step.
+    pub fn is_antithetic(&self) -> bool {
+        let antithetic = |rate: &Rate| matches!(rate, Rate::Antithetic { .. });
+        self.components()
+            .any(|one| antithetic(&one.corruption_rate) || antithetic(one.prediction()))
+    }
+
     /// Whether labels weigh 1/m_pred in the loss.
     pub fn is_weighted(&self) -> bool {
         self.components()

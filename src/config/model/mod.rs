@@ -1,8 +1,10 @@
 //! Keys of the model. [`ModelConfig`] is what is typed; [`ModelShape`] what comes of it.
 
+mod decoder;
 mod shape;
 
-pub use shape::{Architecture, ModelShape, RotaryShape, Size};
+pub use decoder::DecoderConfig;
+pub use shape::{Architecture, ModelShape, RotaryShape, Size, StackShape};
 
 use crate::base::error::{Error, Result};
 use schemars::JsonSchema;
@@ -57,6 +59,9 @@ pub struct ModelConfig {
     pub positions: Option<u32>,
     /// Rotary positions and local attention; of ModernBERT alone.
     pub rotary: RotaryShape,
+    /// The decoder, which masking.layout = "removed" asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderConfig>,
     /// Dropout on embeddings, attention and feed-forward outputs, 0 to 1; 0.1 by default,
     /// ModernBERT 0, an imported model's own.
     pub dropout: Option<f64>,
@@ -85,6 +90,7 @@ impl Default for ModelConfig {
             feed_forward: None,
             positions: None,
             rotary: RotaryShape::default(),
+            decoder: None,
             dropout: None,
             attention_dropout: None,
             norm_epsilon: None,
@@ -103,7 +109,7 @@ impl ModelConfig {
         let modern = architecture == Architecture::Modernbert;
         let [layers, hidden, heads, feed_forward] = self.size.of(architecture);
         let dropout = if modern { 0.0 } else { 0.1 };
-        ModelShape {
+        let encoder = ModelShape {
             architecture,
             layers: self.layers.unwrap_or(layers),
             hidden: self.hidden.unwrap_or(hidden),
@@ -112,6 +118,7 @@ impl ModelConfig {
             positions: self.positions.unwrap_or(if modern { 8192 } else { 512 }),
             token_types: 0,
             rotary: modern.then_some(self.rotary),
+            decoder: None,
             dropout: self.dropout.unwrap_or(dropout),
             attention_dropout: self.attention_dropout.unwrap_or(dropout),
             norm_epsilon: self.norm_epsilon.unwrap_or(match architecture {
@@ -119,6 +126,10 @@ impl ModelConfig {
                 _ => 1e-5,
             }),
             initializer_range: self.initializer_range,
+        };
+        ModelShape {
+            decoder: self.decoder.as_ref().map(|keys| keys.shape(&encoder)),
+            ..encoder
         }
     }
 
@@ -148,6 +159,9 @@ impl ModelConfig {
             ));
         }
         self.check_rotary(&shape)?;
+        if let Some(decoder) = shape.decoder {
+            decoder.check_decoder(&shape)?;
+        }
         super::keys::check_share("model.dropout", shape.dropout)?;
         super::keys::check_share("model.attention_dropout", shape.attention_dropout)
     }
@@ -241,27 +255,56 @@ impl ModelConfig {
 mod tests {
     use super::*;
 
-    /// Numbers of the encoder and its embeddings, as the papers count them.
-    fn parameters(architecture: Architecture, size: Size, vocabulary: u64) -> u64 {
-        let [layers, hidden, _, wide] = size.of(architecture).map(u64::from);
-        let gated = if architecture == Architecture::Modernbert {
-            3
-        } else {
-            2
-        };
-        vocabulary * hidden + layers * (4 * hidden * hidden + gated * wide * hidden)
-    }
-
     #[test]
-    fn sizes_are_those_that_their_papers_name() {
-        let millions = |a, size, v| parameters(a, size, v) as f64 / 1e6;
-        let roberta = Architecture::Roberta;
-        assert!((millions(roberta, Size::Medium, 50_265) - 51.0).abs() < 0.5);
-        assert!((millions(roberta, Size::Base, 50_265) - 124.0).abs() < 1.0);
-        assert!((millions(roberta, Size::Large, 50_265) - 354.0).abs() < 1.0);
-        let modern = Architecture::Modernbert;
-        assert!((millions(modern, Size::Base, 50_368) - 149.0).abs() < 1.0);
-        assert!((millions(modern, Size::Large, 50_368) - 395.0).abs() < 2.0);
+    fn a_decoder_is_a_third_of_its_encoder_and_of_its_kind_unless_told() {
+        let base = ModelConfig {
+            size: Size::Base,
+            decoder: Some(DecoderConfig::default()),
+            ..ModelConfig::default()
+        };
+        let decoder = |config: &ModelConfig| {
+            let decoder = config.shape().decoder.unwrap();
+            [
+                decoder.layers,
+                decoder.hidden,
+                decoder.heads,
+                decoder.feed_forward,
+            ]
+        };
+        // As MAE-LM has it (Meng et al. 2023).
+        assert_eq!(decoder(&base), [4, 768, 12, 3072]);
+        let narrow = ModelConfig {
+            decoder: Some(DecoderConfig {
+                hidden: Some(256),
+                ..DecoderConfig::default()
+            }),
+            ..base.clone()
+        };
+        assert_eq!(decoder(&narrow), [4, 256, 4, 1024]);
+        narrow.check().unwrap();
+        for (key, decoder) in [
+            (
+                "model.decoder.layers",
+                DecoderConfig {
+                    layers: Some(0),
+                    ..DecoderConfig::default()
+                },
+            ),
+            (
+                "model.decoder.heads",
+                DecoderConfig {
+                    heads: Some(5),
+                    ..DecoderConfig::default()
+                },
+            ),
+        ] {
+            let config = ModelConfig {
+                decoder: Some(decoder),
+                ..base.clone()
+            };
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.starts_with(key), "{message}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a model is, whether its keys were typed or it was read from a folder: the
 //! architecture, and every size that its forward pass needs.
 
+use crate::config::Layout;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,20 @@ impl Default for RotaryShape {
     }
 }
 
+/// Sizes of layers that follow each other: an encoder's, or a decoder's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackShape {
+    /// Number of layers.
+    pub layers: u32,
+    /// Width of the hidden states.
+    pub hidden: u32,
+    /// Number of attention heads; divides `hidden`.
+    pub heads: u32,
+    /// Width of the feed-forward layers.
+    pub feed_forward: u32,
+}
+
 /// All that tells one model from another, but for its vocabulary and weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelShape {
@@ -142,6 +157,8 @@ pub struct ModelShape {
     pub token_types: u32,
     /// Rotary positions instead of embedded ones.
     pub rotary: Option<RotaryShape>,
+    /// The decoder of a model for rows of the layout `removed`.
+    pub decoder: Option<StackShape>,
     /// Dropout on embeddings, attention and feed-forward outputs.
     pub dropout: f64,
     /// Dropout on attention weights.
@@ -153,6 +170,24 @@ pub struct ModelShape {
 }
 
 impl ModelShape {
+    /// Sizes of the encoder.
+    pub fn encoder(&self) -> StackShape {
+        StackShape {
+            layers: self.layers,
+            hidden: self.hidden,
+            heads: self.heads,
+            feed_forward: self.feed_forward,
+        }
+    }
+
+    /// The layout of the rows that the model takes.
+    pub fn layout(&self) -> Layout {
+        match self.decoder {
+            Some(_) => Layout::Removed,
+            None => Layout::InPlace,
+        }
+    }
+
     /// Whether `layer` (from 0) sees only what is near.
     pub fn is_local(&self, layer: usize) -> bool {
         self.rotary

@@ -143,7 +143,7 @@ fn write_all(
 /// Finds the word starts of one chunk.
 fn restored(drawn: Drawn, words: &mut WordRestorer<&Tokenizer>) -> Tokenized {
     let mut done = Tokenized::begin(drawn.cursor, drawn.ids.len() as u64);
-    done.next = drawn.next;
+    done.next = Some(drawn.next);
     let mut at = 0;
     for &(_, length) in &drawn.documents {
         let ids = &drawn.ids[at..at + length];

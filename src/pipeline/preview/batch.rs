@@ -48,7 +48,7 @@ impl ShownBatch {
     pub fn new(ids: BatchIds<'_>, most: usize, tokenizer: &Tokenizer) -> Result<Self> {
         let size = ids.input_ids.len();
         if ids.length == 0
-            || size % ids.length != 0
+            || !size.is_multiple_of(ids.length)
             || [ids.attention_mask.len(), ids.labels.len()] != [size, size]
         {
             return Err(Error::usage(

@@ -298,7 +298,7 @@ fn totals(preview: &Preview, titles: &[String], out: &mut String) {
 }
 
 /// `text` as it may stand between tags and in attributes.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

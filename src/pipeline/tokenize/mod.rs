@@ -31,8 +31,8 @@ use std::path::Path;
 
 /// The documents of one chunk, tokenised.
 pub(super) struct Tokenized {
-    /// The chunk after it.
-    pub next: Cursor,
+    /// The chunk after it, where nothing of its own is left.
+    pub next: Option<Cursor>,
     /// Bytes of input that it took.
     pub passed: u64,
     /// Id and number of tokens of each document.
@@ -129,7 +129,7 @@ fn write_all(
                 log.write(rejection)?;
             }
             out.write(&chunk)?;
-            if out.text_bytes_in_file() >= config.file_bytes.0 {
+            if chunk.next.is_some() && out.text_bytes_in_file() >= config.file_bytes.0 {
                 out.cut(log.sync()?)?;
             }
             meter.add(chunk.passed);
@@ -156,6 +156,7 @@ fn work(
 ) -> Result<Tokenized> {
     let cursor = chunk.cursor;
     let mut done = Tokenized::begin(cursor, chunk.passed);
+    done.next = done.next.filter(|_| chunk.ends);
     corpus.read(chunk, |outcome| {
         let document_id = document_id(cursor.file, outcome.place);
         let tokenised = outcome.text.and_then(|text| {
@@ -180,10 +181,10 @@ fn work(
 impl Tokenized {
     pub(super) fn begin(cursor: Cursor, passed: u64) -> Self {
         Self {
-            next: Cursor {
+            next: Some(Cursor {
                 chunk: cursor.chunk + 1,
                 ..cursor
-            },
+            }),
             passed,
             documents: Vec::new(),
             encoded: Encoded::default(),

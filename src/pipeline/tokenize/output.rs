@@ -180,7 +180,7 @@ impl Output {
         totals.rejected += chunk.rejections.len() as u64;
         totals.by_spelling += chunk.by_spelling;
         self.text_bytes_in_file += chunk.text_bytes;
-        self.state.next = chunk.next;
+        self.state.next = chunk.next.unwrap_or(self.state.next);
         Ok(())
     }
 

@@ -179,6 +179,7 @@ fn count(documents: &Documents, config: &CountConfig, set_up: &SetUp) -> (Counts
     counting.memory = ByteSize(set_up.memory);
     counting.threads = set_up.threads;
     counting.range_words = set_up.range_words;
+    counting.passes = set_up.passes;
     let mut kept = Kept::default();
     let counts = counting.run(documents, &mut kept).unwrap();
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
@@ -189,6 +190,7 @@ struct SetUp {
     memory: u64,
     threads: usize,
     range_words: u64,
+    passes: Option<u64>,
 }
 
 impl Default for SetUp {
@@ -197,6 +199,7 @@ impl Default for SetUp {
             memory: 1 << 20,
             threads: 1,
             range_words: 1 << 26,
+            passes: None,
         }
     }
 }
@@ -265,17 +268,18 @@ proptest! {
     }
 
     #[test]
-    fn neither_memory_nor_threads_change_the_counts(
+    fn neither_memory_nor_threads_nor_passes_change_the_counts(
         documents in documents(),
         config in config(),
         spare in 0u64..4000,
         threads in prop::sample::select(vec![1usize, 2, 8]),
         range_words in 1u64..60,
+        passes in prop::option::of(1u64..7),
     ) {
         let whole = SetUp { range_words, ..SetUp::default() };
         let (_, expected) = count(&documents, &config, &whole);
         // Enough for the dictionary, next to nothing for all else.
-        let set_up = SetUp { memory: 20_000 + spare, threads, range_words };
+        let set_up = SetUp { memory: 20_000 + spare, threads, range_words, passes };
         let (_, found) = count(&documents, &config, &set_up);
         for length in 1..=5 {
             prop_assert_eq!(found.of_length(length), expected.of_length(length));
@@ -352,10 +356,11 @@ fn a_count_that_spills_everything_is_the_same() {
     };
     let (_, expected) = count(&documents, &config, &SetUp::default());
     assert!(expected.rows.len() > 400, "{}", expected.rows.len());
-    for threads in [1, 3] {
+    for (threads, passes) in [(1, None), (3, None), (1, Some(1)), (2, Some(5))] {
         let set_up = SetUp {
             memory: 16 << 10,
             threads,
+            passes,
             ..SetUp::default()
         };
         let (_, found) = count(&documents, &config, &set_up);

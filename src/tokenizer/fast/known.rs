@@ -1,9 +1,10 @@
 //! Words that were encoded before, and their ids: what one worker remembers. Words of up
-//! to 15 bytes and three ids lie two to a cache line; longer ones have lines of their
-//! own. Both tables are of fixed size, and a new word takes the place of an older one.
+//! to 15 bytes and three ids lie two to a cache line, the one that was asked for last
+//! first, and a new word takes the place of the other; longer ones have lines of their own,
+//! and the last one that came stays. Both tables are of fixed size.
 //!
-//! Memory: 8 MiB and 1.5 MiB. A look-up costs 3 to 10 ns, as the processor's caches have
-//! it.
+//! Memory: 2^PAIRS lines of 64 bytes and 2^LONGS of 192. A look-up costs 3 to 10 ns, as the
+//! processor's caches have it.
 
 use rustc_hash::FxHasher;
 use std::hash::Hasher;
@@ -12,7 +13,7 @@ use std::hash::Hasher;
 pub(super) type Key = [u64; 2];
 
 /// Bytes that are looked at together.
-const WINDOW: usize = 16;
+pub(super) const WINDOW: usize = 16;
 
 /// Two words of a text, low byte first.
 pub(super) type Window = [u64; 2];
@@ -26,18 +27,12 @@ pub(super) const IDS: usize = 3;
 /// The count of a short word with more ids, which is among the long ones.
 const ELSEWHERE: u32 = u32::MAX;
 
-/// Log₂ of the pairs of short words.
-const PAIRS: u32 = 17;
-
 /// Bytes and ids of a long word, at most.
 const LONG: usize = 64;
 const LONG_IDS: usize = 31;
 
-/// Log₂ of the long words.
-const LONGS: u32 = 13;
-
 /// Words and their ids.
-pub(super) struct Known {
+pub(super) struct Known<const PAIRS: u32, const LONGS: u32> {
     pairs: Box<[[Short; 2]]>,
     longs: Box<[Long]>,
 }
@@ -62,7 +57,7 @@ struct Long {
     count: u8,
 }
 
-impl Known {
+impl<const PAIRS: u32, const LONGS: u32> Known<PAIRS, LONGS> {
     /// Nothing known.
     pub(super) fn new() -> Self {
         let long = Long {
@@ -80,63 +75,58 @@ impl Known {
     /// Fetches the places of `keys` into the processor's cache, all at a time.
     #[inline(always)]
     pub(super) fn touch(&self, keys: impl Iterator<Item = Key>) {
-        let counts = keys.map(|key| self.pairs[pair(key)][0].count);
+        let counts = keys.map(|key| self.pairs[pair::<PAIRS>(key)][0].count);
         std::hint::black_box(counts.fold(0, |all, count| all ^ count));
     }
 
     /// A short word, if it is known here.
     #[inline(always)]
-    pub(super) fn short(&self, key: Key) -> Option<&Short> {
-        let short = self.place(key)?;
-        (short.count != ELSEWHERE).then_some(short)
-    }
-
-    /// Whether a short word is among the long ones.
-    pub(super) fn is_elsewhere(&self, key: Key) -> bool {
-        self.place(key)
-            .is_some_and(|short| short.count == ELSEWHERE)
-    }
-
-    #[inline(always)]
-    fn place(&self, key: Key) -> Option<&Short> {
-        let pair = &self.pairs[pair(key)];
-        // Both are looked at before it is asked which one it is.
-        let is = |short: &Short| (short.key[0] ^ key[0]) | (short.key[1] ^ key[1]) == 0;
-        let short = &pair[usize::from(is(&pair[1]))];
-        (is(short) && short.count != 0).then_some(short)
-    }
-
-    /// Remembers the ids of a short word.
-    pub(super) fn learn_short(&mut self, key: Key, word: &[u8], all: &[u32]) {
-        let mut ids = [0; IDS];
-        let mut count = ELSEWHERE;
-        if all.len() <= IDS {
-            ids[..all.len()].copy_from_slice(all);
-            count = all.len() as u32;
-        } else {
-            self.learn_long(word, all);
+    pub(super) fn short(&mut self, key: Key) -> Option<&Short> {
+        let pair = &mut self.pairs[pair::<PAIRS>(key)];
+        if pair[0].key != key {
+            if pair[1].key != key {
+                return None;
+            }
+            pair.swap(0, 1);
         }
-        let pair = &mut self.pairs[pair(key)];
-        *pair = [Short { key, ids, count }, pair[0]];
+        let short = &pair[0];
+        (1..ELSEWHERE).contains(&short.count).then_some(short)
     }
 
-    /// The ids of any other word, if they are known.
-    pub(super) fn long(&self, word: &[u8]) -> Option<&[u32]> {
-        let long = &self.longs[long(word)];
+    /// The ids of a word that is not among those of [`Known::short`], if they are known;
+    /// one without a `key` is too long for it.
+    pub(super) fn other(&self, word: &[u8], key: Option<Key>) -> Option<&[u32]> {
+        if let Some(key) = key {
+            let pair = &self.pairs[pair::<PAIRS>(key)];
+            if !pair.iter().any(|short| short.key == key) {
+                return None;
+            }
+        }
+        let long = &self.longs[long::<LONGS>(word)];
         let known = long.word.get(..long.length.into())?;
         (known == word).then(|| &long.ids[..long.count.into()])
     }
 
-    /// Remembers the ids of any other word, unless it or they are too long.
-    pub(super) fn learn_long(&mut self, word: &[u8], ids: &[u32]) {
-        if word.len() > LONG || ids.len() > LONG_IDS {
-            return;
+    /// Remembers the ids of a word, unless it or they are too long.
+    pub(super) fn learn(&mut self, word: &[u8], key: Option<Key>, all: &[u32]) {
+        let few = all.len() <= IDS;
+        if let Some(key) = key {
+            let mut ids = [0; IDS];
+            let mut count = ELSEWHERE;
+            if few {
+                ids[..all.len()].copy_from_slice(all);
+                count = all.len() as u32;
+            }
+            let pair = &mut self.pairs[pair::<PAIRS>(key)];
+            pair[usize::from(pair[0].count != 0)] = Short { key, ids, count };
         }
-        let long = &mut self.longs[long(word)];
-        long.word[..word.len()].copy_from_slice(word);
-        long.ids[..ids.len()].copy_from_slice(ids);
-        long.length = word.len() as u8;
-        long.count = ids.len() as u8;
+        if (key.is_none() || !few) && word.len() <= LONG && all.len() <= LONG_IDS {
+            let long = &mut self.longs[long::<LONGS>(word)];
+            long.word[..word.len()].copy_from_slice(word);
+            long.ids[..all.len()].copy_from_slice(all);
+            long.length = word.len() as u8;
+            long.count = all.len() as u8;
+        }
     }
 }
 
@@ -150,7 +140,7 @@ pub(super) fn window(bytes: &[u8], at: usize) -> Window {
 }
 
 #[inline(always)]
-fn halves(chunk: &[u8; WINDOW]) -> Window {
+pub(super) fn halves(chunk: &[u8; WINDOW]) -> Window {
     [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| chunk[at + byte])))
 }
 
@@ -186,7 +176,7 @@ const MASKS: [Window; WINDOW] = {
 
 /// Place of a key's pair: the two halves of a product, folded.
 #[inline(always)]
-fn pair(key: Key) -> usize {
+fn pair<const PAIRS: u32>(key: Key) -> usize {
     let product =
         u128::from(key[0] ^ 0x243f_6a88_85a3_08d3) * u128::from(key[1] ^ 0x1319_8a2e_0370_7344);
     let folded = product as u64 ^ (product >> 64) as u64;
@@ -194,7 +184,7 @@ fn pair(key: Key) -> usize {
 }
 
 /// Place of a long word.
-fn long(word: &[u8]) -> usize {
+fn long<const LONGS: u32>(word: &[u8]) -> usize {
     let mut hasher = FxHasher::default();
     hasher.write(word);
     (hasher.finish() >> (64 - LONGS)) as usize

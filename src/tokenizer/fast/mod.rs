@@ -10,6 +10,7 @@
 mod added;
 #[cfg(test)]
 mod against_library;
+mod bits;
 mod byte_level;
 mod known;
 mod normal;

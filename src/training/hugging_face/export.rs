@@ -1,7 +1,8 @@
-//! Writes a model as a Hugging Face folder. The decoder is tied to the word embeddings,
-//! so it is not in the file. The tokenizer's files are the caller's.
+//! Writes a model as a Hugging Face folder. The last matrix of the head is tied to the word
+//! embeddings, so it is not in the file. The tokenizer's files are the caller's.
 
-use super::names::{Place, counts_from_padding, names, places};
+use super::beside;
+use super::names::{Content, Place, counts_from_padding, names, places};
 use super::published;
 use crate::base::error::{Error, Result};
 use crate::base::token::SpecialTokens;
@@ -16,19 +17,30 @@ use std::path::Path;
 /// What a row that pads the vocabulary is as likely as: never predicted.
 const NEVER: f32 = -1e4;
 
-/// Writes `model` into `folder`; `special` says which ids pad, open and close a row.
-pub fn export(model: &Model, special: &SpecialTokens, folder: &Path) -> Result<()> {
+/// Writes `model` into `folder`; `special` says which ids pad, open and close a row. Of a
+/// model with a decoder, the Hugging Face folder is the encoder alone, as for fine-tuning;
+/// decoder and head lie beside it. Gives the names of the files.
+pub fn export(model: &Model, special: &SpecialTokens, folder: &Path) -> Result<Vec<&'static str>> {
+    let architecture = model.shape.architecture;
+    let content = match model.shape.decoder {
+        Some(_) => Content::Encoder,
+        None => Content::MaskedModel,
+    };
     let padding = Padding::of(model, special);
-    let mut tensors = Vec::new();
+    let (mut tensors, mut rest) = (Vec::new(), Vec::new());
     for (name, matrix) in model.parameters.named() {
-        for place in places(&model.shape, &name) {
+        let places = places(architecture, content, &name);
+        if places.is_empty() {
+            rest.push(padding.tensor(&name, Place::whole(name.clone()), matrix));
+        }
+        for place in places {
             tensors.push(padding.tensor(&name, place, matrix));
         }
     }
-    let types = model.shape.architecture.token_types() as usize;
+    let types = architecture.token_types() as usize;
     if model.parameters.token_types.is_none() && types > 0 {
         let width = model.shape.hidden as usize;
-        for place in places(&model.shape, "token_types") {
+        for place in places(architecture, content, "token_types") {
             tensors.push(Tensor {
                 name: place.tensor,
                 shape: vec![types, width],
@@ -36,11 +48,17 @@ pub fn export(model: &Model, special: &SpecialTokens, folder: &Path) -> Result<(
             });
         }
     }
+    beside::remove(folder)?;
     tensors::write(&folder.join("model.safetensors"), &tensors)?;
     let json = serde_json::to_vec_pretty(&configuration(model, special, &padding))
         .map_err(|error| Error::library("config.json", error))?;
     atomic::write(folder.join("config.json"), &json)?;
-    Ok(())
+    let mut files = vec!["config.json", "model.safetensors"];
+    if let Some(decoder) = &model.shape.decoder {
+        beside::write(folder, decoder, &rest)?;
+        files.extend([beside::SIZES, beside::WEIGHTS]);
+    }
+    Ok(files)
 }
 
 /// Rows that a file has and the model has not.
@@ -105,8 +123,13 @@ impl Padding {
 
 fn configuration(model: &Model, special: &SpecialTokens, padding: &Padding) -> Value {
     let shape = &model.shape;
+    let class = names(shape.architecture).class;
+    let class = match shape.decoder {
+        Some(_) => class.replace("ForMaskedLM", "Model"),
+        None => class.to_owned(),
+    };
     let mut config = json!({
-        "architectures": [names(shape.architecture).class],
+        "architectures": [class],
         "model_type": shape.architecture.name(),
         "vocab_size": model.vocabulary() + padding.words,
         "hidden_size": shape.hidden,

@@ -4,7 +4,8 @@
 //!
 //! Memory: the largest file and the model.
 
-use super::names::{Place, counts_from_padding, names, places};
+use super::beside;
+use super::names::{Content, Place, counts_from_padding, names, places};
 use super::published::Published;
 use crate::base::error::{Error, Result};
 use crate::config::{ModelConfig, ModelShape};
@@ -16,29 +17,55 @@ use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Reads the model in `folder`. `config` may set its dropout.
+/// Reads the model in `folder`. `config` may set its dropout. Where it asks for a decoder,
+/// that is the folder's, or a new one, drawn with `seed`, behind the encoder of a masked
+/// language model; the head's dense layer is then a new one too if it is of another width.
 ///
 /// # Errors
 /// A missing or broken file, an architecture that is not one of ours, a parameter that
-/// is missing, left over or of another size, and a decoder that is not tied to the word
-/// embeddings: each with file and name.
-pub fn import(folder: &Path, config: &ModelConfig) -> Result<Model> {
+/// is missing, left over or of another size, a head that is not tied to the word
+/// embeddings, and a folder with a decoder where none is asked for: each with file and
+/// name.
+pub fn import(folder: &Path, config: &ModelConfig, seed: u64) -> Result<Model> {
     let path = folder.join("config.json");
     let published = Published::read(&path)?;
     let mut shape = published.shape(&path.display().to_string())?;
     shape.dropout = config.dropout.unwrap_or(shape.dropout);
     shape.attention_dropout = config.attention_dropout.unwrap_or(shape.attention_dropout);
-    let parameters = Parameters::initial(&shape, published.vocab_size, 0);
-    let mut reading = Reading::new(&shape, parameters, &published);
+    let found = beside::sizes(folder)?;
+    shape.decoder = beside::choose(folder, &shape, config.decoder.as_ref(), found)?;
+    let begins_anew = shape.decoder.is_some() && found.is_none();
+    let parameters = match begins_anew {
+        true => Parameters::initial(&shape, published.vocab_size, seed),
+        false => Parameters::unread(&shape, published.vocab_size),
+    };
+    let content = match found {
+        Some(_) => Content::Encoder,
+        None => Content::MaskedModel,
+    };
+    let mut reading = Reading::new(&shape, content, parameters, &published);
     for file in weight_files(folder)? {
         tensors::read_any(&file, |tensor| reading.take(&file, tensor))?;
     }
-    let parameters = reading.finish(folder)?;
+    let mut parameters = reading.finish(folder)?;
+    if found.is_some() {
+        beside::read(folder, &shape, &mut parameters)?;
+    }
     Ok(Model::new(shape, parameters))
 }
 
+/// All files that the model in `folder` is read from.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![folder.join("config.json")];
+    files.extend(weight_files(folder)?);
+    if beside::sizes(folder)?.is_some() {
+        files.extend([beside::SIZES, beside::WEIGHTS].map(|name| folder.join(name)));
+    }
+    Ok(files)
+}
+
 /// The safetensors files of the model in `folder`.
-pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: HashMap<String, String>,
@@ -79,8 +106,10 @@ struct Reading {
     parameters: Parameters<f32>,
     /// By tensor: our parameter, and which part of it.
     wanted: HashMap<String, (String, Place)>,
-    /// The decoder's own tensor, which has to be the words.
+    /// The head's own last matrix, which has to be the words.
     decoder: Option<Vec<f32>>,
+    /// Tensors whose parameters begin anew.
+    passed_over: Vec<String>,
     tied: &'static str,
     body: &'static str,
     /// Rows of the file's positions that no token has.
@@ -88,11 +117,22 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(shape: &ModelShape, parameters: Parameters<f32>, published: &Published) -> Self {
+    fn new(
+        shape: &ModelShape,
+        content: Content,
+        parameters: Parameters<f32>,
+        published: &Published,
+    ) -> Self {
         let mut wanted = HashMap::new();
+        let mut passed_over = Vec::new();
+        let other_width = parameters.head.weight.cols() != shape.hidden as usize;
         for (name, _) in parameters.named() {
-            for place in places(shape, &name) {
-                wanted.insert(place.tensor.clone(), (name.clone(), place));
+            for place in places(shape.architecture, content, &name) {
+                if other_width && name.starts_with("head.") {
+                    passed_over.push(place.tensor);
+                } else {
+                    wanted.insert(place.tensor.clone(), (name.clone(), place));
+                }
             }
         }
         let names = names(shape.architecture);
@@ -104,6 +144,7 @@ impl Reading {
             parameters,
             wanted,
             decoder: None,
+            passed_over,
             tied: names.decoder,
             body: names.body,
             positions_before: before,
@@ -117,7 +158,7 @@ impl Reading {
                 self.decoder = Some(tensor.values.into_owned());
                 return Ok(());
             }
-            if is_left_out(&name, self.body) {
+            if is_left_out(&name, self.body) || self.passed_over.contains(&name) {
                 return Ok(());
             }
             return Err(Error::mismatch(
@@ -205,4 +246,5 @@ fn is_left_out(name: &str, body: &str) -> bool {
         || name
             .strip_prefix(body)
             .is_some_and(|rest| rest.starts_with("pooler."))
+        || name.starts_with("pooler.")
 }

@@ -1,12 +1,14 @@
 //! Models as Hugging Face folders: `config.json` and `model.safetensors`. What
 //! [`export`] writes, `transformers` loads with no parameter missing or left over, and
 //! what `transformers` saved, [`import`] reads. `names.rs` says once where each of our
-//! parameters lies in a file, for both ways.
+//! parameters lies in a file, for both ways. Of a model with a decoder the folder is the
+//! encoder's, and `beside.rs` keeps the rest.
 
+mod beside;
 mod export;
 mod import;
 mod names;
 mod published;
 
 pub use export::export;
-pub use import::{import, weight_files};
+pub use import::{files, import};

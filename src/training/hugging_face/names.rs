@@ -1,6 +1,6 @@
 //! What each architecture calls our parameters, and which of our rows each tensor holds.
 
-use crate::config::{Architecture, ModelShape};
+use crate::config::Architecture;
 use std::ops::Range;
 
 /// What an architecture calls its parts.
@@ -22,7 +22,7 @@ pub(super) struct Names {
     head: &'static str,
     head_norm: &'static str,
     head_bias: &'static str,
-    /// Where files hold the decoder once more, which is tied to the words.
+    /// Where files hold the last matrix of the head once more, which is tied to the words.
     pub decoder: &'static str,
 }
 
@@ -116,6 +116,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// All of the tensor called `tensor`.
+    pub fn whole(tensor: String) -> Self {
+        Self {
+            tensor,
+            part: 0,
+            parts: 1,
+        }
+    }
+
     /// Our numbers that the tensor holds, of `all`.
     pub fn numbers(&self, all: usize) -> Range<usize> {
         let size = all / self.parts;
@@ -123,19 +132,29 @@ impl Place {
     }
 }
 
-/// The tensors that hold the parameter that [`Parameters::named`] calls `ours`.
+/// What a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A masked language model: an encoder and its head.
+    MaskedModel,
+    /// An encoder alone, under the names that it has without a head.
+    Encoder,
+}
+
+/// The tensors of a folder that hold the parameter that [`Parameters::named`] calls
+/// `ours`; none if it is not in a folder of this content.
 ///
 /// [`Parameters::named`]: crate::training::parameters::Parameters::named
-pub(super) fn places(shape: &ModelShape, ours: &str) -> Vec<Place> {
-    let names = names(shape.architecture);
-    let body = names.body;
-    let whole = |tensor: String| {
-        vec![Place {
-            tensor,
-            part: 0,
-            parts: 1,
-        }]
+pub(super) fn places(architecture: Architecture, content: Content, ours: &str) -> Vec<Place> {
+    let names = names(architecture);
+    let (body, left_out) = match content {
+        Content::MaskedModel => (names.body, ours.starts_with("decoder.")),
+        Content::Encoder => ("", ours.starts_with("decoder.") || ours.starts_with("head")),
     };
+    if left_out {
+        return Vec::new();
+    }
+    let whole = |tensor: String| vec![Place::whole(tensor)];
     match ours {
         "words" => return whole(format!("{body}{}", names.words)),
         "positions" => return whole(format!("{body}embeddings.position_embeddings.weight")),

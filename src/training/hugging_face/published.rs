@@ -146,6 +146,7 @@ impl Published {
             } else {
                 None
             },
+            decoder: None,
             dropout,
             attention_dropout,
             norm_epsilon: epsilon,

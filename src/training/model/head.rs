@@ -1,5 +1,5 @@
 //! The head, on predicted tokens only: final norm, dense layer, GELU, norm, and the
-//! decoder, which is the table of word embeddings, with the loss.
+//! product with the table of word embeddings, with the loss.
 
 use super::pass::{Normed, Pass, linear_backward, norm_backward};
 use crate::base::error::Result;
@@ -9,7 +9,7 @@ use crate::training::ops::gelu;
 use crate::training::parameters::Parameters;
 use crate::training::real::Real;
 
-/// The head before its decoder.
+/// The head before its logits.
 pub(super) struct Head<T> {
     hidden: Matrix<T>,
     final_norm: Option<Normed<T>>,
@@ -21,7 +21,7 @@ pub(super) struct Head<T> {
 impl<T: Real> Pass<'_, T> {
     pub fn head_transform(&self, hidden: Matrix<T>) -> Result<Head<T>> {
         let parameters = &self.model.parameters;
-        let (hidden, final_norm) = match &parameters.final_norm {
+        let (hidden, final_norm) = match parameters.last_norm() {
             Some(norm) => {
                 let (out, normed) = self.norm(hidden, norm);
                 (out, Some(normed))
@@ -82,8 +82,8 @@ impl<T: Real> Pass<'_, T> {
         let mut d = linear_backward(d, &head.hidden, &parameters.head, &mut gradients.head)?;
         if let (Some(normed), Some(norm), Some(into)) = (
             head.final_norm,
-            &parameters.final_norm,
-            &mut gradients.final_norm,
+            parameters.last_norm(),
+            gradients.last_norm_mut(),
         ) {
             d = norm_backward(normed, norm, d, into);
         }

@@ -1,14 +1,17 @@
-//! A layer of the encoder: attention and feed-forward with their residual connections,
-//! norms before them (pre) or after (post). The last layer goes on with the predicted
-//! tokens only, once attention has seen all.
+//! Layers of an encoder or a decoder: attention and feed-forward with their residual
+//! connections, norms before them (pre) or after (post). The last layer goes on with the
+//! tokens that are asked for only, once attention has seen all.
 
-use super::pass::{Normed, Pass, linear_backward, norm_backward, weight_backward};
+use super::Noise;
+use super::pass::{Normed, linear_backward, norm_backward, normed, weight_backward};
 use crate::base::error::Result;
+use crate::config::{ModelShape, StackShape};
 use crate::training::matrix::Matrix;
 use crate::training::ops::attention::{self, Heads};
-use crate::training::ops::rotary::{self, Turn};
+use crate::training::ops::dropout::Dropout;
+use crate::training::ops::rotary::{self, Angles, Turn};
 use crate::training::ops::{geglu, gelu, residual};
-use crate::training::parameters::{Layer, Linear};
+use crate::training::parameters::{Layer, LayerNorm, Linear};
 use crate::training::real::Real;
 use std::borrow::Cow;
 
@@ -29,16 +32,75 @@ pub(super) struct LayerTape<T> {
     activated: Matrix<T>,
 }
 
-impl<T: Real> Pass<'_, T> {
-    /// All layers. The result has a row for each predicted token. Each layer's tape
-    /// goes to `keep`.
-    pub fn encode(
+/// Where the tokens that layers go through stand, and which see each other.
+#[derive(Clone, Copy)]
+pub(super) struct Standing<'a> {
+    /// Place of each token in its attention run, ascending in every run.
+    pub places: &'a [u32],
+    /// Tokens of each attention run.
+    pub runs: &'a [usize],
+    /// Name of each token to the dropout.
+    pub keys: &'a [u64],
+}
+
+/// Layers that follow each other, over the tokens of one batch.
+pub(super) struct Stack<'a, T> {
+    /// The layers.
+    layers: &'a [Layer<T>],
+    /// Of the whole model.
+    shape: &'a ModelShape,
+    heads: usize,
+    tokens: Standing<'a>,
+    /// Indices of the tokens that leave the last layer; all without.
+    leaving: Option<&'a [u32]>,
+    noise: Option<Noise>,
+    /// Layers before the first of these, which dropout sites are counted from.
+    before: usize,
+    /// Rotary angles of layers that see whole runs, and of local ones.
+    angles: Option<[Angles<T>; 2]>,
+}
+
+impl<'a, T: Real> Stack<'a, T> {
+    /// The layers of `sizes` in a model of `shape`, `before` layers behind its first.
+    /// Only the tokens `leaving` leave the last one. Without noise, nothing is dropped.
+    pub fn new(
+        layers: &'a [Layer<T>],
+        (shape, sizes): (&'a ModelShape, StackShape),
+        tokens: Standing<'a>,
+        leaving: Option<&'a [u32]>,
+        noise: Option<Noise>,
+        before: usize,
+    ) -> Self {
+        let width = (sizes.hidden / sizes.heads) as usize;
+        let places = tokens
+            .places
+            .iter()
+            .max()
+            .map_or(0, |&last| last as usize + 1);
+        let angles = |theta| Angles::new(places, width, theta);
+        Self {
+            layers,
+            shape,
+            heads: sizes.heads as usize,
+            tokens,
+            leaving,
+            noise,
+            before,
+            angles: shape
+                .rotary
+                .map(|rotary| [rotary.global_theta, rotary.local_theta].map(angles)),
+        }
+    }
+
+    /// All layers. The result has a row for each token that leaves the last one. Each
+    /// layer's tape goes to `keep`.
+    pub fn forward(
         &self,
         mut x: Matrix<T>,
         mut keep: impl FnMut(LayerTape<T>),
     ) -> Result<Matrix<T>> {
-        let norms_first = self.model.shape.architecture.norms_first();
-        for (index, layer) in self.model.parameters.layers.iter().enumerate() {
+        let norms_first = self.shape.architecture.norms_first();
+        for (index, layer) in self.layers.iter().enumerate() {
             let (y, tape) = match norms_first {
                 true => self.layer_pre(index, layer, x)?,
                 false => self.layer_post(index, layer, x)?,
@@ -49,44 +111,73 @@ impl<T: Real> Pass<'_, T> {
         Ok(x)
     }
 
+    /// From the gradient `d` of what `forward` gave to that of what it took, given the
+    /// tapes it kept.
+    pub fn backward(
+        &self,
+        tapes: Vec<LayerTape<T>>,
+        mut d: Matrix<T>,
+        gradients: &mut [Layer<T>],
+    ) -> Result<Matrix<T>> {
+        for (index, tape) in tapes.into_iter().enumerate().rev() {
+            d = self.layer_backward(index, tape, d, &mut gradients[index])?;
+        }
+        Ok(d)
+    }
+
+    /// Sites 1, 2 and 3 of each layer: the attention weights, the attention output and
+    /// the feed-forward output.
+    fn dropout(&self, layer: usize, site: u32) -> Option<Dropout> {
+        let noise = self.noise?;
+        let rate = match site {
+            1 => self.shape.attention_dropout,
+            _ => self.shape.dropout,
+        };
+        let site = 3 * (self.before + layer) as u32 + site;
+        Dropout::new(rate, noise.seed, noise.step, site)
+    }
+
+    fn norm(&self, x: Matrix<T>, norm: &LayerNorm<T>) -> (Matrix<T>, Normed<T>) {
+        normed(x, norm, self.shape.norm_epsilon)
+    }
+
     fn heads(&self, layer: usize) -> Heads<'_> {
-        let shape = &self.model.shape;
-        let local = shape.rotary.filter(|_| shape.is_local(layer));
+        let local = self.shape.rotary.filter(|_| self.shape.is_local(layer));
         Heads {
-            heads: shape.heads as usize,
-            lengths: &self.tokens.runs,
-            dropout: self.dropout(Some(layer), 1),
-            keys: &self.tokens.keys,
+            heads: self.heads,
+            lengths: self.tokens.runs,
+            dropout: self.dropout(layer, 1),
+            keys: self.tokens.keys,
+            places: self.tokens.places,
             reach: local.map(|rotary| rotary.local_attention as usize / 2),
-            queries: self.is_last(layer).then_some(&self.tokens.predicted),
+            queries: self.leaving(layer),
         }
     }
 
     /// Turns queries and keys by their places, where positions are rotary.
     fn turn(&self, layer: usize, qkv: &mut Matrix<T>, turn: Turn) {
         if let Some([global, local]) = &self.angles {
-            let angles = if self.model.shape.is_local(layer) {
+            let angles = if self.shape.is_local(layer) {
                 local
             } else {
                 global
             };
-            rotary::apply(qkv, &self.tokens.places, angles, turn);
+            rotary::apply(qkv, self.tokens.places, angles, turn);
         }
     }
 
-    /// Names of the rows that leave `layer`: all tokens, or the predicted ones.
-    fn keys_after(&self, layer: usize) -> Vec<u64> {
-        let keys = &self.tokens.keys;
-        if self.is_last(layer) {
-            let predicted = self.tokens.predicted.iter();
-            predicted.map(|&index| keys[index as usize]).collect()
-        } else {
-            keys.clone()
-        }
+    /// Indices of the rows that leave `layer`; all of them without.
+    fn leaving(&self, layer: usize) -> Option<&'a [u32]> {
+        self.leaving.filter(|_| layer + 1 == self.layers.len())
     }
 
-    fn is_last(&self, layer: usize) -> bool {
-        layer + 1 == self.model.parameters.layers.len()
+    /// Names of the rows that leave `layer`.
+    fn keys_after(&self, layer: usize) -> Cow<'a, [u64]> {
+        let keys = self.tokens.keys;
+        match self.leaving(layer) {
+            Some(leaving) => leaving.iter().map(|&index| keys[index as usize]).collect(),
+            None => keys.into(),
+        }
     }
 
     fn layer_pre(
@@ -179,9 +270,9 @@ impl<T: Real> Pass<'_, T> {
     }
 
     fn rows_after<'m>(&self, index: usize, x: &'m Matrix<T>) -> Cow<'m, Matrix<T>> {
-        match self.is_last(index) {
-            true => Cow::Owned(x.gather(&self.tokens.predicted)),
-            false => Cow::Borrowed(x),
+        match self.leaving(index) {
+            Some(leaving) => Cow::Owned(x.gather(leaving)),
+            None => Cow::Borrowed(x),
         }
     }
 
@@ -209,21 +300,21 @@ impl<T: Real> Pass<'_, T> {
         x: &Matrix<T>,
         keys: &[u64],
     ) -> Result<Matrix<T>> {
-        let dropout = self.dropout(Some(index), site);
+        let dropout = self.dropout(index, site);
         residual::forward(branch, linear, dropout, keys, x)
     }
 
     /// From the gradient of a layer's output to that of its input.
-    pub fn layer_backward(
+    fn layer_backward(
         &self,
         index: usize,
         tape: LayerTape<T>,
         dy: Matrix<T>,
         gradients: &mut Layer<T>,
     ) -> Result<Matrix<T>> {
-        let layer = &self.model.parameters.layers[index];
+        let layer = &self.layers[index];
         let keys = self.keys_after(index);
-        let norms_first = self.model.shape.architecture.norms_first();
+        let norms_first = self.shape.architecture.norms_first();
         let norm = &layer.feed_forward_norm;
         let into = &mut gradients.feed_forward_norm;
         // Feed-forward. `d_skip` is what passes the residual connection.
@@ -231,7 +322,7 @@ impl<T: Real> Pass<'_, T> {
             true => (dy, Some(tape.feed_forward_norm)),
             false => (norm_backward(tape.feed_forward_norm, norm, dy, into), None),
         };
-        let d = residual::backward(&d_skip, self.dropout(Some(index), 3), &keys);
+        let d = residual::backward(&d_skip, self.dropout(index, 3), &keys);
         weight_backward(&d, &tape.activated, &mut gradients.down);
         let d = match Self::is_gated(layer) {
             true => geglu::backward(&d.all().times(layer.down.weight.all())?, &tape.up),
@@ -254,12 +345,11 @@ impl<T: Real> Pass<'_, T> {
             d_skip = attention_norm(d_skip);
         }
         // Attention.
-        let d = residual::backward(&d_skip, self.dropout(Some(index), 2), &keys);
+        let d = residual::backward(&d_skip, self.dropout(index, 2), &keys);
         let out = (&layer.attention_out, &mut gradients.attention_out);
         let d = linear_backward(d, &tape.context, out.0, out.1)?;
-        if self.is_last(index) {
-            let rows = self.tokens.ids.len();
-            d_skip = d_skip.scatter(&self.tokens.predicted, rows);
+        if let Some(leaving) = self.leaving(index) {
+            d_skip = d_skip.scatter(leaving, self.tokens.keys.len());
         }
         let mut d = attention::backward(
             &tape.qkv,

@@ -1,10 +1,12 @@
 //! The encoder with its masked-language-model head: forward, and backward written by
-//! hand. A row travels through `pass.rs` (embeddings), `layer.rs` and `head.rs`.
+//! hand. A row travels through `pass.rs` (embeddings), `layer.rs`, in a model for rows of
+//! the layout `removed` `decoder.rs`, and `head.rs`.
 //!
 //! The last layer's queries, its feed-forward and all after it run on the predicted tokens
 //! only; nothing else of that layer reaches the loss. Memory of a training pass: about
 //! (8 hidden + 2 feed-forward) numbers a token and layer, and one block of logits.
 
+mod decoder;
 mod head;
 mod layer;
 mod pass;
@@ -17,9 +19,10 @@ use super::parameters::Parameters;
 use super::pool::Pool;
 use super::real::Real;
 use super::tokens::Tokens;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::batches::Batch;
 use crate::config::{InitialAttention, ModelConfig, ModelShape};
+use decoder::Decoder;
 use pass::Pass;
 
 /// Bytes of logits in memory at a time; see `head_blocks`. glibc keeps blocks of up to
@@ -90,16 +93,26 @@ impl<T: Real> Model<T> {
             return Ok(tally);
         }
         let tokens = self.tokens(batch, noise.first_row)?;
-        let pass = Pass::new(self, &tokens, Some(noise));
+        let pass = Pass {
+            model: self,
+            tokens: &tokens,
+            noise: Some(noise),
+        };
+        let (encoder, decoder) = (pass.encoder(), Decoder::of(&pass));
         let mut tapes = Vec::with_capacity(self.parameters.layers.len());
         let (x, embedded) = pass.embed();
-        let hidden = pass.encode(x, |tape| tapes.push(tape))?;
-        let (found, d_hidden) = pass.head(hidden, &batch.labels, gradients)?;
+        let hidden = encoder.forward(x, |tape| tapes.push(tape))?;
+        let (found, d) = match decoder {
+            None => pass.head(hidden, &batch.labels, gradients)?,
+            Some(decoder) => {
+                let mut layers = Vec::new();
+                let (hidden, tape) = decoder.forward(hidden, |tape| layers.push(tape))?;
+                let (found, d) = pass.head(hidden, &batch.labels, gradients)?;
+                (found, decoder.backward(tape, layers, d, gradients)?)
+            }
+        };
         tally.add(&found);
-        let mut d = d_hidden;
-        for (index, tape) in tapes.into_iter().enumerate().rev() {
-            d = pass.layer_backward(index, tape, d, &mut gradients.layers[index])?;
-        }
+        let d = encoder.backward(tapes, d, &mut gradients.layers)?;
         pass.embed_backward(embedded, d, gradients);
         Ok(tally)
     }
@@ -144,9 +157,16 @@ impl<T: Real> Model<T> {
         mut take: impl FnMut(Matrix<T>, usize),
     ) -> Result<()> {
         let tokens = self.tokens(batch, 0)?;
-        let pass = Pass::new(self, &tokens, None);
+        let pass = Pass {
+            model: self,
+            tokens: &tokens,
+            noise: None,
+        };
         let (x, _) = pass.embed();
-        let hidden = pass.encode(x, drop)?;
+        let mut hidden = pass.encoder().forward(x, drop)?;
+        if let Some(decoder) = Decoder::of(&pass) {
+            (hidden, _) = decoder.forward(hidden, drop)?;
+        }
         let head = pass.head_transform(hidden)?;
         for block in self.head_blocks(batch.labels.len()) {
             let first = block.start;
@@ -160,7 +180,17 @@ impl<T: Real> Model<T> {
         Ok(())
     }
 
-    fn tokens(&self, batch: &Batch, first_row: u64) -> Result<Tokens> {
+    /// The tokens of `batch`; refuses one that the model has no room for.
+    pub(super) fn tokens(&self, batch: &Batch, first_row: u64) -> Result<Tokens> {
+        if batch.layout != self.shape.layout() {
+            return Err(Error::mismatch(
+                "batch",
+                format!("rows of the layout {:?}", batch.layout),
+                format!("rows of the layout {:?}", self.shape.layout()),
+                "rows that lost tokens are for a model with a decoder, those in place for one \
+                 without",
+            ));
+        }
         let positions = self.shape.positions as usize;
         Tokens::new(batch, self.vocabulary(), positions, first_row)
     }
@@ -176,7 +206,7 @@ impl<T: Real> Model<T> {
 }
 
 /// What the loss of `batch` is divided by (see [`Tally::over`]).
-fn over(batch: &Batch) -> u64 {
+pub(super) fn over(batch: &Batch) -> u64 {
     if batch.weights.is_empty() {
         batch.labels.len() as u64
     } else {

@@ -1,11 +1,11 @@
 //! One pass over one batch: what all parts of it share, and the embeddings.
 
+use super::layer::{Stack, Standing};
 use super::{Model, Noise};
 use crate::base::error::Result;
 use crate::training::matrix::Matrix;
 use crate::training::ops::dropout::Dropout;
 use crate::training::ops::norm::{self, RowStatistics};
-use crate::training::ops::rotary::Angles;
 use crate::training::ops::{embedding, residual};
 use crate::training::parameters::{LayerNorm, Linear, Parameters};
 use crate::training::real::Real;
@@ -15,9 +15,8 @@ use crate::training::tokens::Tokens;
 pub(super) struct Pass<'a, T> {
     pub model: &'a Model<T>,
     pub tokens: &'a Tokens,
-    noise: Option<Noise>,
-    /// Rotary angles of layers that see whole runs, and of local ones.
-    pub angles: Option<[Angles<T>; 2]>,
+    /// Without, nothing is dropped.
+    pub noise: Option<Noise>,
 }
 
 /// What the backward pass of a layer norm needs.
@@ -27,40 +26,38 @@ pub(super) struct Normed<T> {
     pub statistics: RowStatistics<T>,
 }
 
-impl<'a, T: Real> Pass<'a, T> {
-    /// A pass; without noise, nothing is dropped.
-    pub fn new(model: &'a Model<T>, tokens: &'a Tokens, noise: Option<Noise>) -> Self {
-        let width = (model.shape.hidden / model.shape.heads) as usize;
-        let places = tokens.runs.iter().copied().max().unwrap_or(0);
-        let angles = |theta| Angles::new(places, width, theta);
-        Self {
-            model,
+impl<T: Real> Pass<'_, T> {
+    /// The encoder. Only predicted tokens leave it, or all where a decoder follows.
+    pub fn encoder(&self) -> Stack<'_, T> {
+        let shape = &self.model.shape;
+        let tokens = Standing {
+            places: &self.tokens.places,
+            runs: &self.tokens.runs,
+            keys: &self.tokens.keys,
+        };
+        let leaving = match shape.decoder {
+            Some(_) => None,
+            None => Some(&self.tokens.predicted[..]),
+        };
+        let layers = &self.model.parameters.layers;
+        Stack::new(
+            layers,
+            (shape, shape.encoder()),
             tokens,
-            noise,
-            angles: model
-                .shape
-                .rotary
-                .map(|rotary| [rotary.global_theta, rotary.local_theta].map(angles)),
-        }
+            leaving,
+            self.noise,
+            0,
+        )
     }
 
-    /// Dropout sites: 0 embeddings; 1, 2, 3 of each layer the attention weights, the
-    /// attention output and the feed-forward output.
-    pub fn dropout(&self, layer: Option<usize>, place: u32) -> Option<Dropout> {
+    /// Dropout site 0: the embeddings.
+    fn dropout(&self) -> Option<Dropout> {
         let noise = self.noise?;
-        let shape = &self.model.shape;
-        let site = layer.map_or(0, |layer| 3 * layer as u32 + place);
-        let rate = match (layer, place) {
-            (Some(_), 1) => shape.attention_dropout,
-            _ => shape.dropout,
-        };
-        Dropout::new(rate, noise.seed, noise.step, site)
+        Dropout::new(self.model.shape.dropout, noise.seed, noise.step, 0)
     }
 
     pub fn norm(&self, x: Matrix<T>, norm: &LayerNorm<T>) -> (Matrix<T>, Normed<T>) {
-        let epsilon = self.model.shape.norm_epsilon;
-        let (out, statistics) = norm::forward(&x, &norm.weight, norm.bias.as_ref(), epsilon);
-        (out, Normed { x, statistics })
+        normed(x, norm, self.model.shape.norm_epsilon)
     }
 
     /// Sum of the embeddings, normed, with dropout: `tokens × hidden`.
@@ -75,7 +72,7 @@ impl<'a, T: Real> Pass<'a, T> {
             &self.model.pool,
         );
         let (mut x, normed) = self.norm(sum, &parameters.embedding_norm);
-        residual::apply(&mut x, self.dropout(None, 0), &self.tokens.keys);
+        residual::apply(&mut x, self.dropout(), &self.tokens.keys);
         (x, normed)
     }
 
@@ -86,19 +83,13 @@ impl<'a, T: Real> Pass<'a, T> {
         gradients: &mut Parameters<T>,
     ) {
         let parameters = &self.model.parameters;
-        residual::apply(&mut d, self.dropout(None, 0), &self.tokens.keys);
+        residual::apply(&mut d, self.dropout(), &self.tokens.keys);
         let norm = &parameters.embedding_norm;
         let d = norm_backward(normed, norm, d, &mut gradients.embedding_norm);
-        let table = |table: &Matrix<T>, gradient: &mut Matrix<T>, indices: &[u32]| {
-            if gradient.rows() == 0 {
-                *gradient = d.sibling(table.rows(), table.cols());
-                gradient.fill(T::zero());
-            }
-            embedding::backward(&d, indices, gradient);
-        };
-        table(&parameters.words, &mut gradients.words, &self.tokens.ids);
+        let ids = &self.tokens.ids;
+        embedding_backward(&parameters.words, &d, ids, &mut gradients.words);
         if let (Some(positions), Some(into)) = (&parameters.positions, &mut gradients.positions) {
-            table(positions, into, &self.tokens.places);
+            embedding_backward(positions, &d, &self.tokens.places, into);
         }
         if let (Some(types), Some(into)) = (&parameters.token_types, &mut gradients.token_types) {
             let mut sums = d.column_sums().to_vec();
@@ -106,6 +97,30 @@ impl<'a, T: Real> Pass<'a, T> {
             into.accumulate(Matrix::new(types.rows(), types.cols(), sums));
         }
     }
+}
+
+/// A layer norm, and what its backward pass needs.
+pub(super) fn normed<T: Real>(
+    x: Matrix<T>,
+    norm: &LayerNorm<T>,
+    epsilon: f64,
+) -> (Matrix<T>, Normed<T>) {
+    let (out, statistics) = norm::forward(&x, &norm.weight, norm.bias.as_ref(), epsilon);
+    (out, Normed { x, statistics })
+}
+
+/// Adds the rows of `d` to the rows `indices` of the gradient of `table`.
+pub(super) fn embedding_backward<T: Real>(
+    table: &Matrix<T>,
+    d: &Matrix<T>,
+    indices: &[u32],
+    gradient: &mut Matrix<T>,
+) {
+    if gradient.rows() == 0 {
+        *gradient = d.sibling(table.rows(), table.cols());
+        gradient.fill(T::zero());
+    }
+    embedding::backward(d, indices, gradient);
 }
 
 /// The gradient of what a layer norm was given, given that of what it gave.

@@ -28,7 +28,10 @@ pub struct Heads<'a> {
     pub dropout: Option<Dropout>,
     /// The name of each token to the dropout.
     pub keys: &'a [u64],
-    /// Tokens on each side that a token sees; all of its run without.
+    /// The place of each token in its run, ascending in every run: 0, 1, 2, … where no
+    /// token is missing.
+    pub places: &'a [u32],
+    /// Places on each side that a token sees; all of its run without.
     pub reach: Option<usize>,
     /// The tokens that look at others, ascending; all without.
     pub queries: Option<&'a [u32]>,
@@ -43,6 +46,8 @@ struct Run<'a> {
     length: usize,
     /// Those that look at others.
     queries: Option<&'a [u32]>,
+    /// The place of each, ascending.
+    places: &'a [u32],
 }
 
 impl Run<'_> {
@@ -75,32 +80,41 @@ impl<'a> Heads<'a> {
                 queries
             });
             first += length;
+            let from = first - length;
             Run {
-                first: first - length,
+                first: from,
                 length,
                 queries,
+                places: &self.places[from..first],
             }
         });
         runs.collect()
     }
 
-    /// Places that the places `from` of a run see between them.
+    /// Tokens that the tokens `from` of a run see between them; `places` are those of
+    /// the run.
     #[inline(always)]
-    fn seen(&self, from: Range<usize>, length: usize) -> Range<usize> {
-        match self.reach {
-            Some(reach) => {
-                let end = from.end.saturating_add(reach).min(length);
-                from.start.saturating_sub(reach)..end
-            }
-            None => 0..length,
-        }
+    fn seen(&self, from: Range<usize>, places: &[u32]) -> Range<usize> {
+        let Some(reach) = self.reach else {
+            return 0..places.len();
+        };
+        // Places ascend by 1 or more: what is seen lies within `reach` tokens.
+        let earliest = from.start.saturating_sub(reach);
+        let latest = from.end.saturating_add(reach).min(places.len());
+        let first = places[from.start] as usize;
+        let last = places[from.end - 1] as usize;
+        let near = |place: u32| place as usize + reach >= first;
+        let start = places[earliest..from.start].partition_point(|&place| !near(place));
+        let near = |place: u32| place as usize <= last.saturating_add(reach);
+        let end = places[from.end..latest].partition_point(|&place| near(place));
+        earliest + start..from.end + end
     }
 
     /// Places that queries of `run` see between them, begun at a panel's first place.
     #[inline(always)]
     fn block(&self, queries: Range<usize>, run: Run<'_>, panel: usize) -> Range<usize> {
         let from = run.place(queries.start)..run.place(queries.end - 1) + 1;
-        let seen = self.seen(from, run.length);
+        let seen = self.seen(from, run.places);
         seen.start / panel * panel..seen.end
     }
 }
@@ -390,7 +404,7 @@ impl<T: Real> WithSimd for Softmax<'_, T> {
         let rows = self.weights.chunks_exact_mut(self.block.len());
         for ((query, weights), share) in self.queries.zip(rows).zip(self.shares) {
             let place = self.run.place(query);
-            let seen = shape.seen(place..place + 1, self.run.length);
+            let seen = shape.seen(place..place + 1, self.run.places);
             let weights = hide_others(weights, &self.block, &seen);
             let largest = lanes::maximum(weights);
             let sum = lanes::map_and_sum(weights, |x| ((x - largest) * scale).exp());
@@ -449,7 +463,7 @@ impl<T: Real> WithSimd for Slopes<'_, T> {
         let rows = weights.zip(self.slopes.chunks_exact_mut(span));
         for (query, (weights, slopes)) in self.queries.zip(rows) {
             let place = self.run.place(query);
-            let seen = shape.seen(place..place + 1, self.run.length);
+            let seen = shape.seen(place..place + 1, self.run.places);
             let weights = hide_others(weights, &self.block, &seen);
             let slopes = hide_others(slopes, &self.block, &seen);
             let sum = self.sums[query * shape.heads + self.head];
@@ -699,7 +713,7 @@ mod tests {
     }
 
     /// As the definition has it: one query, one head, all keys of the run in reach.
-    fn plain(qkv: &Matrix<f64>, lengths: &[usize], reach: usize) -> Vec<f64> {
+    fn plain(qkv: &Matrix<f64>, lengths: &[usize], places: &[u32], reach: usize) -> Vec<f64> {
         let width = HIDDEN / HEADS;
         let mut out = vec![0.0; qkv.rows() * HIDDEN];
         let mut first = 0;
@@ -709,7 +723,8 @@ mod tests {
                     let part = |token: usize, which: usize| {
                         &qkv.row(token)[which * HIDDEN + head * width..][..width]
                     };
-                    let keys = (first..first + length).filter(|key| key.abs_diff(query) <= reach);
+                    let apart = |key: usize| places[key].abs_diff(places[query]) as usize;
+                    let keys = (first..first + length).filter(|&key| apart(key) <= reach);
                     let weights: Vec<(usize, f64)> = keys
                         .map(|key| {
                             let pairs = part(query, 0).iter().zip(part(key, 1));
@@ -730,7 +745,8 @@ mod tests {
         out
     }
 
-    /// Runs of several blocks of queries, a reach that ends inside of blocks.
+    /// Runs of several blocks of queries, a reach that ends inside of blocks; with all
+    /// tokens of the runs there, and with some missing.
     #[test]
     fn whole_and_local_attention_are_those_of_the_definition_with_their_gradients() {
         let lengths = [150, 3, 64, 1];
@@ -738,17 +754,27 @@ mod tests {
         let keys: Vec<u64> = (0..tokens as u64).collect();
         let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
         let d_out = numbers(tokens, HIDDEN, 0.1);
-        for reach in [None, Some(0), Some(5), Some(70), Some(1000)] {
+        let runs = || lengths.iter().flat_map(|&length| 0..length as u32);
+        let whole: Vec<u32> = runs().collect();
+        let gaps: Vec<u32> = runs().map(|at| at * 3 / 2 + at / 40 * 30).collect();
+        let reaches = [None, Some(0), Some(5), Some(70), Some(1000)];
+        let of_gaps = reaches.map(|reach| (reach, &gaps));
+        for (reach, places) in reaches
+            .map(|reach| (reach, &whole))
+            .into_iter()
+            .chain(of_gaps)
+        {
             let shape = Heads {
                 heads: HEADS,
                 lengths: &lengths,
                 dropout: None,
                 keys: &keys,
+                places,
                 reach,
                 queries: None,
             };
             let (context, sums) = forward(&qkv, shape);
-            let expected = plain(&qkv, &lengths, reach.unwrap_or(usize::MAX));
+            let expected = plain(&qkv, &lengths, places, reach.unwrap_or(usize::MAX));
             for (a, b) in context.iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-12, "{reach:?}: {a} {b}");
             }
@@ -779,6 +805,12 @@ mod tests {
         let queries: Vec<u32> = (0..tokens as u32)
             .filter(|token| token % 7 < 3 && !(150..153).contains(token))
             .collect();
+        // Every second place is missing from the first run.
+        let places: Vec<u32> = lengths
+            .iter()
+            .zip([2, 1, 1, 1])
+            .flat_map(|(&length, step)| (0..length as u32).map(move |place| step * place))
+            .collect();
         let qkv = numbers(tokens, 3 * HIDDEN, 0.5);
         let d_some = numbers(queries.len(), HIDDEN, 0.1);
         for (reach, rate) in [(None, 0.0), (None, 0.3), (Some(5), 0.3)] {
@@ -787,6 +819,7 @@ mod tests {
                 lengths: &lengths,
                 dropout: Dropout::new(rate, 1, 2, 3),
                 keys: &keys,
+                places: &places,
                 reach,
                 queries: None,
             };

@@ -2,6 +2,7 @@
 
 use crate::base::token::TokenId;
 use crate::parallel::chunks;
+use crate::training::exact;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
 use crate::training::real::Real;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Sum of the negative log-likelihoods, in nats.
-    #[serde(with = "text")]
+    #[serde(with = "exact")]
     pub loss: f64,
     /// Labels.
     pub labels: u64,
@@ -39,20 +40,6 @@ impl Tally {
     /// Share of labels ranked first; 0 without labels.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.labels.max(1) as f64
-    }
-}
-
-/// A number as text: read back with the same bits, which a number in JSON is not.
-mod text {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

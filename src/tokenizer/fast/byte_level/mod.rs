@@ -6,6 +6,7 @@
 //! that is new. Memory: 70 KB for the classes of characters, 32 to 64 bytes a merge, and
 //! what [`Known`] says for each worker.
 
+mod blocks;
 mod classes;
 mod merges;
 mod model;
@@ -13,10 +14,11 @@ mod ranges;
 mod scan;
 mod settings;
 
-use super::known::{self, Key, Known, SHORT};
+use super::known::{self, Key, Known, SHORT, WINDOW, Window};
 use super::sink::Sink;
 use super::stretches::Stretches;
 use crate::tokenizer::{Encoded, Unencodable};
+use blocks::{BLOCK, Block};
 use classes::Classes;
 use merges::Scratch;
 use model::Model;
@@ -37,6 +39,9 @@ pub(in crate::tokenizer) struct ByteLevel {
 /// while others are on their way.
 const BATCH: usize = 64;
 
+/// Bytes of a block, and of a word that starts in it.
+const REACH: usize = BLOCK + WINDOW;
+
 /// The key of a word that is too long for one; no other is like it.
 const LONG: Key = [0; 2];
 
@@ -48,9 +53,12 @@ struct Found {
     end: usize,
 }
 
+/// 8 MiB of short words and 1.5 MiB of others: text has many, and merging is slow.
+type Words = Known<17, 13>;
+
 /// What one worker keeps: [`Known`] words, and buffers of the longest word at hand.
 pub(in crate::tokenizer) struct Cache {
-    known: Known,
+    known: Words,
     scratch: Scratch,
     prefixed: String,
 }
@@ -64,7 +72,7 @@ impl ByteLevel {
     /// Nothing known yet.
     pub(super) fn cache(&self) -> Cache {
         Cache {
-            known: Known::new(),
+            known: Words::new(),
             scratch: Scratch::default(),
             prefixed: String::new(),
         }
@@ -111,34 +119,45 @@ impl ByteLevel {
         sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
         let bytes = text.as_bytes();
-        let mut found = [Found::default(); BATCH];
+        let mut found = [Found::default(); BATCH + BLOCK];
         let mut at = 0;
         while at < bytes.len() {
             let mut count = 0;
-            while count < BATCH && at < bytes.len() {
-                let window = known::window(bytes, at);
-                let (end, key) = match scan::word(scan, window) {
-                    Some(word) => (at + word.length, word.key),
-                    None => {
-                        let end = scan.end(&self.classes, text, at);
-                        let length = end - at;
-                        let short = length <= SHORT;
-                        (
-                            end,
-                            if short {
-                                known::key(window, length)
-                            } else {
-                                LONG
-                            },
-                        )
-                    }
+            let mut push = |start: usize, end: usize, window: Window| {
+                let length = end - start;
+                let short = length <= SHORT;
+                let key = if short {
+                    known::key(window, length)
+                } else {
+                    LONG
                 };
-                found[count] = Found {
-                    key,
-                    start: at,
-                    end,
-                };
-                (at, count) = (end, count + 1);
+                found[count] = Found { key, start, end };
+                count += 1;
+                count < BATCH
+            };
+            let mut more = true;
+            while more && at < bytes.len() {
+                let mut within = false;
+                if starts_plain(bytes, at) {
+                    let mut last = [u8::MAX; REACH];
+                    let reach = bytes[at..].first_chunk().unwrap_or_else(|| {
+                        let rest = &bytes[at..];
+                        last[..rest.len()].copy_from_slice(rest);
+                        &last
+                    });
+                    let block = Block::of(reach.first_chunk().unwrap_or(&[0; _]));
+                    let start = at;
+                    (at, within) = block.words(scan, |from, to| {
+                        more = push(start + from, start + to, known::window(reach, from));
+                    });
+                    within &= at > 0;
+                    at += start;
+                }
+                if !within && more && at < bytes.len() {
+                    let end = scan.end(&self.classes, text, at);
+                    more = push(at, end, known::window(bytes, at));
+                    at = end;
+                }
             }
             let found = &found[..count];
             cache.known.touch(found.iter().map(|found| found.key));
@@ -162,23 +181,25 @@ impl ByteLevel {
         cache: &mut Cache,
         sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
-        let long = key == LONG;
-        if (long || cache.known.is_elsewhere(key))
-            && let Some(ids) = cache.known.long(word)
-        {
+        let key = (key != LONG).then_some(key);
+        if let Some(ids) = cache.known.other(word, key) {
             sink.word(ids);
             return Ok(());
         }
         let ids = self.model.word(word, &mut cache.scratch)?;
-        if long {
-            cache.known.learn_long(word, ids);
-        } else {
-            cache.known.learn_short(key, word, ids);
-        }
+        cache.known.learn(word, key, ids);
         sink.word(ids);
         cache.scratch.shrink();
         Ok(())
     }
+}
+
+/// Whether a block is worth a look: eight bytes of ASCII, or the text's end.
+#[inline]
+fn starts_plain(bytes: &[u8], at: usize) -> bool {
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let ahead = bytes[at..].first_chunk::<8>();
+    ahead.is_none_or(|ahead| u64::from_le_bytes(*ahead) & HIGHS == 0)
 }
 
 #[cfg(test)]

@@ -2,14 +2,11 @@
 //! match starts where the one before ended and none is empty, so a scanner only says
 //! where the match at a place ends.
 //!
-//! Words of English, one byte in front and up to 14 ASCII letters, are found 16 bytes at
-//! a time; everything else goes character by character.
+//! Words among ASCII are found 64 bytes at a time; what another character has a say in
+//! goes character by character.
 
+use super::blocks::{Block, Starts};
 use super::classes::{Class, Classes};
-use crate::tokenizer::fast::known::{Key, SHORT, Window, key};
-
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 
 /// A regular expression that cuts text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +48,8 @@ impl Cuts {
 
 /// One scanner, so that a loop around it is compiled for it.
 pub(super) trait Scan {
-    /// Whether a match may be this ASCII character and the letters behind it.
-    fn leads(&self, byte: u8) -> bool;
+    /// Where matches start in a block that begins with one.
+    fn starts(&self, block: &Block<'_>) -> Starts;
 
     /// End of the match that starts at byte `at` of `text`.
     fn end(&self, classes: &Classes, text: &str, at: usize) -> usize;
@@ -62,9 +59,18 @@ pub(super) trait Scan {
 pub(super) struct Gpt2;
 
 impl Scan for Gpt2 {
-    #[inline]
-    fn leads(&self, byte: u8) -> bool {
-        byte == b' '
+    /// A space goes with what follows it.
+    #[inline(always)]
+    fn starts(&self, block: &Block<'_>) -> Starts {
+        let certain = block.beyond.trailing_zeros();
+        let [letters, digits, others] =
+            [block.letters, block.digits, block.others()].map(|class| block.begins(class));
+        let bits = letters | digits | others | block.whitespace(certain);
+        block.contracted(bits, certain, |behind| match behind {
+            [b's' | b't' | b'm' | b'd', _] => 2,
+            [b'r' | b'v', b'e'] | [b'l', b'l'] => 3,
+            _ => 0,
+        })
     }
 
     #[inline]
@@ -95,10 +101,27 @@ pub(super) struct Cl100k {
 }
 
 impl Scan for Cl100k {
-    /// `[^\r\n\p{L}\p{N}]`, but an apostrophe may open a contraction.
-    #[inline]
-    fn leads(&self, byte: u8) -> bool {
-        !byte.is_ascii_alphanumeric() && !matches!(byte, b'\r' | b'\n' | b'\'' | 0x80..)
+    /// A space goes with letters or punctuation that follow, and so does punctuation that
+    /// is alone and not behind a space with letters. Line ends and tabs are passed on.
+    #[inline(always)]
+    fn starts(&self, block: &Block<'_>) -> Starts {
+        let certain = (block.beyond | block.breaks).trailing_zeros();
+        let digits = block.digits;
+        let others = block.begins(block.others());
+        let letters = block.begins(block.letters) & !(others << 1);
+        let mut bits = letters | others | block.whitespace(certain);
+        if self.digits == 1 {
+            bits |= digits;
+        } else {
+            let mut numbers = digits & !(digits << 1);
+            while numbers != 0 {
+                bits |= numbers;
+                numbers = numbers << 3 & digits & digits << 1 & digits << 2;
+            }
+        }
+        block.contracted(bits, certain, |behind| {
+            contraction(&behind).map_or(0, |length| 1 + length as u32)
+        })
     }
 
     #[inline]
@@ -204,44 +227,4 @@ fn spaces(classes: &Classes, text: &str, at: usize) -> usize {
     } else {
         end - last
     }
-}
-
-/// A match that [`word`] found: its bytes as a key with its length on top, and its length.
-pub(super) struct Word {
-    pub(super) key: Key,
-    pub(super) length: usize,
-}
-
-/// The match at the beginning of `window` if it is a byte that may lead, or none, and
-/// then ASCII letters up to some other ASCII byte within the window.
-#[inline(always)]
-pub(super) fn word(scan: &impl Scan, window: Window) -> Option<Word> {
-    let led = scan.leads(window[0] as u8);
-    let low = stops(window[0]) & !(u64::from(led) << 7);
-    let high = stops(window[1]);
-    // The lowest bit of the two, behind both where there is none.
-    let length = if low != 0 {
-        low.trailing_zeros() / 8
-    } else {
-        8 + high.trailing_zeros() / 8
-    };
-    let length = length as usize;
-    if length <= usize::from(led) || length > SHORT {
-        return None;
-    }
-    let ending = window[length / 8] >> (length % 8 * 8) & 0x80;
-    (ending == 0).then(|| Word {
-        key: key(window, length),
-        length,
-    })
-}
-
-/// The top bit of every byte that is no ASCII letter.
-#[inline(always)]
-fn stops(word: u64) -> u64 {
-    // Bytes are below 128 in `lower`, so no sum carries into the next byte.
-    let lower = (word | (ONES * 0x20)) & !HIGHS;
-    let from_a = lower + ONES * (0x80 - b'a' as u64);
-    let behind_z = lower + ONES * (0x80 - b'z' as u64 - 1);
-    (!from_a | behind_z | word) & HIGHS
 }

@@ -161,6 +161,24 @@ fn every_short_sequence_is_cut_as_by_the_library() {
     }
 }
 
+/// Text is looked at 64 bytes at a time: whatever stands across such an end is cut as it
+/// is elsewhere.
+#[test]
+fn every_short_sequence_is_cut_the_same_where_a_block_ends() {
+    let few: Vec<char> = "aé1' (\nrel".chars().collect();
+    for tokenizer in [&all()[0], &all()[5], &all()[6]] {
+        let mut encoder = tokenizer.encoder();
+        for before in 56..66 {
+            for number in 0..few.len().pow(3) {
+                let digits = (0..3).map(|place| number / few.len().pow(place) % few.len());
+                let sequence: String = digits.map(|digit| few[digit]).collect();
+                let text = format!("{}{sequence}", "go ".repeat(22).split_at(before).0);
+                same(tokenizer, &mut encoder, &text);
+            }
+        }
+    }
+}
+
 #[test]
 fn words_of_any_length_are_merged_as_by_the_library() {
     let letters = "the garden of earthly delights and the sea".replace(' ', "");

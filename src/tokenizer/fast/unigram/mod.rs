@@ -26,9 +26,12 @@ pub(in crate::tokenizer) struct Unigram {
     model: Model,
 }
 
+/// 8 MiB of short words and 1.5 MiB of others.
+type Words = Known<17, 13>;
+
 /// What one worker keeps: [`Known`] words, and buffers of the longest word at hand.
 pub(in crate::tokenizer) struct Cache {
-    known: Known,
+    known: Words,
     scratch: Scratch,
     spaced: String,
 }
@@ -42,7 +45,7 @@ impl Unigram {
     /// Nothing known yet.
     pub(super) fn cache(&self) -> Cache {
         Cache {
-            known: Known::new(),
+            known: Words::new(),
             scratch: Scratch::default(),
             spaced: String::new(),
         }
@@ -103,9 +106,7 @@ impl Unigram {
         cache: &mut Cache,
         sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
-        if key.is_none_or(|key| cache.known.is_elsewhere(key))
-            && let Some(ids) = cache.known.long(word.as_bytes())
-        {
+        if let Some(ids) = cache.known.other(word.as_bytes(), key) {
             sink.word(ids);
             return Ok(());
         }
@@ -128,10 +129,8 @@ impl Unigram {
         }
         let ids = self.model.word(&spaced[start..], scratch)?;
         sink.word(ids);
-        match key {
-            _ if start > 0 => {}
-            Some(key) => known.learn_short(key, word.as_bytes(), ids),
-            None => known.learn_long(word.as_bytes(), ids),
+        if start == 0 {
+            known.learn(word.as_bytes(), key, ids);
         }
         scratch.shrink();
         Ok(())

@@ -7,6 +7,8 @@
 //! longest word if that is more.
 
 use super::characters::{Characters, Kind, Sign, Spelling};
+use crate::tokenizer::fast::bits::gathered;
+use crate::tokenizer::fast::known::{WINDOW, Window, halves};
 
 /// Bytes behind the text: a block is looked at with what words that start in it need, and
 /// written whole.
@@ -28,8 +30,6 @@ pub(super) struct Units {
     len: usize,
     /// The last byte belongs to a word that may go on.
     open: bool,
-    /// A byte is NUL, which only stays in uncleaned text.
-    nul: bool,
 }
 
 /// The words of [`Units`], complete ones only.
@@ -38,8 +38,6 @@ pub(super) struct View<'a> {
     bytes: &'a [u8],
     starts: &'a [u64],
     stops: &'a [u64],
-    /// Whether a byte may be NUL.
-    pub nul: bool,
 }
 
 /// 64 bytes of text in which words start.
@@ -89,10 +87,10 @@ impl Block<'_> {
 
     /// The 16 bytes from byte `bit` on, below 64.
     #[inline]
-    pub(super) fn head(&self, bit: usize) -> u128 {
+    pub(super) fn head(&self, bit: usize) -> Window {
         let bit = bit % 64;
-        let head = self.bytes[bit..bit + 16].first_chunk();
-        head.map_or(0, |head| u128::from_le_bytes(*head))
+        let head = self.bytes[bit..bit + WINDOW].first_chunk();
+        head.map_or([0; 2], halves)
     }
 }
 
@@ -104,7 +102,6 @@ impl Units {
             stops: Vec::new(),
             len: 0,
             open: false,
-            nul: false,
         };
         units.grow(BUFFER);
         units
@@ -139,7 +136,6 @@ impl Units {
                 bytes: &self.bytes,
                 starts: &self.starts[..kept.div_ceil(64)],
                 stops: &self.stops,
-                nul: self.nul,
             })?;
             self.keep(kept);
         }
@@ -152,7 +148,6 @@ impl Units {
         }
         self.len = 0;
         self.open = false;
-        self.nul = false;
         self.starts[0] = 0;
         self.stops[0] = 0;
     }
@@ -184,7 +179,6 @@ impl Units {
         self.starts[..=self.len / 64].fill(0);
         self.stops[..=self.len / 64].fill(0);
         if self.len == 0 {
-            self.nul = false;
             return;
         }
         self.starts[0] = 1;
@@ -266,7 +260,6 @@ impl Units {
             }
             at += c.len_utf8();
             self.append(character.kind, &character.text, character.len.into());
-            self.nul |= c == '\0' && character.len > 0;
             let ahead = text.as_bytes()[at..].first_chunk::<8>();
             if ahead.is_some_and(|ahead| u64::from_le_bytes(*ahead) & 0x8080_8080_8080_8080 == 0) {
                 break;
@@ -350,17 +343,4 @@ fn ascii(block: &[u8; 64], fold: u8, out: &mut [u8; 64]) -> Seen {
         gaps: gathered(&gaps),
         others: gathered(&others),
     }
-}
-
-/// The lowest bits of 64 bytes that are 0 or 1.
-#[inline]
-fn gathered(bytes: &[u8; 64]) -> u64 {
-    let (eights, _) = bytes.as_chunks::<8>();
-    let mut bits = 0;
-    for (index, eight) in eights.iter().enumerate() {
-        // Bit 8i times 2^(56 − 7i) is bit 56 + i.
-        let eight = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080);
-        bits |= eight >> 56 << (8 * index);
-    }
-    bits
 }

@@ -1,6 +1,8 @@
 //! The stage from raw text to token files: what comes out, what is rejected, and
 //! that neither threads nor parts nor a kill change a byte.
 
+mod damaged_tables;
+
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
