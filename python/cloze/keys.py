@@ -109,17 +109,24 @@ class TrainKeys(Options, total=False):
     """Keys of ``[train]``; its inner tables are dictionaries."""
 
     steps: int
+    budget: str | None
     batch_size: int
+    batch_tokens: int | None
+    batch_counts: Literal["rows", "copies"]
     accumulation: int
+    device: str
+    precision: Literal["f32", "bf16"]
     checkpoint_every: int
     keep_checkpoints: int
     log_every: int
+    tensorboard: bool
     read: Literal["mmap", "pread"]
     rows: Mapping[str, Any]
     masking: Mapping[str, Any]
     model: Mapping[str, Any]
     optimizer: Mapping[str, Any]
     validation: Mapping[str, Any]
+    spikes: Mapping[str, Any]
 
 
 class InspectKeys(Options, total=False):
