@@ -34,7 +34,7 @@ class Artefact:
     >>> import cloze
     >>> artefact = cloze.Artefact(shards)
     >>> artefact.kind, artefact.totals["documents"]
-    ('shards', 1386)
+    ('shards', 1619)
     >>> artefact.configuration["overlap"]
     'random'
     >>> len(artefact) == artefact.totals["documents"]
@@ -239,7 +239,7 @@ class Runs(Artefact):
 
 
 class TrainingRun(Artefact):
-    """A training run: checkpoints, metrics, and the model in ``path/model`` as transformers loads
+    """A training run: checkpoints, metrics, and the model in ``path/export`` as transformers loads
     it."""
 
     _kind = "run"
@@ -438,7 +438,7 @@ def open(path: str | os.PathLike[str]) -> Artefact:
 
     >>> import cloze
     >>> cloze.open(tokens)
-    <cloze.Tokens ...: 1,386 rows, ...>
+    <cloze.Tokens ...: 1,619 rows, ...>
     """
     artefact = Artefact(path)
     return _CLASSES.get(artefact.kind, Artefact)(path)

@@ -30,7 +30,7 @@ class Batch(dict[str, Any]):
     >>> sorted(batch)
     ['attention_mask', 'input_ids', 'labels']
     >>> print(batch.shares())
-    masked 40.2 %, predicted 40.2 %
+    masked 39.8 %, predicted 39.8 %
     """
 
     source: Source = None

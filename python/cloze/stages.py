@@ -180,8 +180,8 @@ def vocabulary(
     >>> import cloze
     >>> counts = cloze.count(tokens, min_count=5, output="counts")
     >>> vocabulary = cloze.vocabulary(counts, size=500, output="pmi.parquet")
-    >>> "baker street" in vocabulary, len(vocabulary)
-    (True, 500)
+    >>> "baker street" in vocabulary, vocabulary.ranking
+    (True, 'pmi')
     """
     _stage(
         "vocabulary",
@@ -252,7 +252,7 @@ def train(
     ...     model={"layers": 1, "hidden": 16, "heads": 1, "feed_forward": 16},
     ...     output="run",
     ... )
-    >>> pathlib.Path(run, "model", "config.json").exists()
+    >>> pathlib.Path(run, "export", "config.json").exists()
     True
     """
     _stage("train", {"source": shards, "config": config, "output": output}, keys)
@@ -267,7 +267,7 @@ def verify(artefact: Path, **options: Unpack[Options]) -> Verified:
     --------
     >>> import cloze
     >>> cloze.verify(shards).rows
-    1386
+    1619
     """
     return Verified(*json.loads(_stage("verify", {"source": artefact}, options)))
 

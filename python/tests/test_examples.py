@@ -36,17 +36,17 @@ def losses(output):
 
 
 def test_losses_of_two_processes_are_those_of_one(shards, tmp_path):
-    flags = [shards, "--length", 32, "--batch-size", 16, "--layers", 1, "--hidden", 32]
+    flags = [shards, "--length", 32, "--batch-size", 8, "--layers", 1, "--hidden", 32]
     flags += ["--learning-rate", "3e-3"]
-    run("distributed.py", *flags, "--steps", 24, "--output", tmp_path / "one")
-    run("distributed.py", *flags, "--steps", 14, "--output", tmp_path / "two", processes=2)
+    run("distributed.py", *flags, "--steps", 14, "--output", tmp_path / "one")
+    run("distributed.py", *flags, "--steps", 8, "--output", tmp_path / "two", processes=2)
     one = losses(tmp_path / "one")
-    assert one[-1] < one[0] - 1
+    assert one[-1] < one[0] - 0.5
     two = losses(tmp_path / "two")
     assert abs(two[0] - one[0]) < 1e-6 * one[0]
-    np.testing.assert_allclose(two, one[:14], rtol=1e-4)
+    np.testing.assert_allclose(two, one[:8], rtol=1e-4)
     # Goes on where it stood, on another number of processes.
-    run("distributed.py", *flags, "--steps", 24, "--output", tmp_path / "two")
+    run("distributed.py", *flags, "--steps", 14, "--output", tmp_path / "two")
     np.testing.assert_allclose(losses(tmp_path / "two"), one, rtol=1e-4)
 
 
@@ -62,7 +62,7 @@ def test_a_trainer_improves_as_the_trainer_in_rust_does(tmp_path):
     shards = package.shard(tokens, output=tmp_path / "shards")
     steps = 120
     flags = ["--length", 32, "--layers", 1, "--hidden", 64, "--heads", 2, "--steps", steps]
-    text = run("pretrain.py", shards, *flags, "--output", tmp_path / "trainer")
+    text = run("pretrain.py", shards.path, *flags, "--output", tmp_path / "trainer")
     before, after = before_and_after(text)
     ours = package.train(
         shards,
@@ -83,7 +83,7 @@ def test_a_trainer_improves_as_the_trainer_in_rust_does(tmp_path):
     assert after < before - 1.5
     assert abs(after - validated[-1]) < 0.1
     # Both are loaded by their class, and the Trainer's was saved whole.
-    for folder in (tmp_path / "trainer/model", Path(ours, "model")):
+    for folder in (tmp_path / "trainer/model", Path(ours, "export")):
         model, loading = transformers.AutoModelForMaskedLM.from_pretrained(
             folder, output_loading_info=True
         )
@@ -93,7 +93,7 @@ def test_a_trainer_improves_as_the_trainer_in_rust_does(tmp_path):
 
 def test_a_checkpoint_is_adapted_with_the_units_of_its_new_domain(tmp_path):
     base = tmp_path / "base"
-    bert = transformers.BertTokenizerFast(vocab=str(TOKENIZERS / "bert-base-uncased/vocab.txt"))
+    bert = transformers.BertTokenizerFast(vocab=str(TOKENIZERS / "wordpiece-4096/vocab.txt"))
     bert.save_pretrained(base)
     config = transformers.BertConfig(
         vocab_size=len(bert), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -107,10 +107,10 @@ def test_a_checkpoint_is_adapted_with_the_units_of_its_new_domain(tmp_path):
     text = run("adapt.py", *flags)
     before, after = before_and_after(text)
     assert after < before - 1
-    assert "baskerville" in text.splitlines()[0] or "sherlock holmes" in text.splitlines()[0]
+    assert "charing cross" in text.splitlines()[0]
     shards = package.Shards(tmp_path / "work/shards")
     assert shards.manifests[0]["vocabulary"]
-    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "work/model").mask_token_id == 103
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "work/model").mask_token_id == 4
     transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "work/model")
 
 

@@ -61,7 +61,7 @@ def test_every_stage_writes_the_bytes_of_the_command(tmp_path):
     flags = ["--steps", "3", "--batch-size", "4", "--rows.length", "32", "--model.layers", "1"]
     flags += ["--model.hidden", "16", "--model.heads", "1", "--model.feed-forward", "16"]
     cloze("train", shards, "--output", theirs / "run", *flags)
-    weights = "model/model.safetensors"
+    weights = "export/model.safetensors"
     assert Path(run, weights).read_bytes() == (theirs / "run" / weights).read_bytes()
 
     flags = ["--top", "3", "--length", "3"]
@@ -86,7 +86,7 @@ def test_parts_are_joined_as_the_command_joins_them(tokens, tmp_path):
         TEXT, tokenizer=VOCABULARY, output=tmp_path / "part", part=0, of=3, document="line"
     )
     assert "1 of 3 parts" in repr(first)
-    with pytest.raises(package.InputError, match="for --part 1,2"):
+    with pytest.raises(package.InputError, match="for --part 1, 2"):
         len(first)
 
 
