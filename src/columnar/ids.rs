@@ -1,5 +1,5 @@
 //! A column of token ids of a Parquet or Arrow IPC file that another program wrote: lists
-//! of any integers, as [`Column`] reads them.
+//! of any integers, as `Column` reads them.
 
 use crate::base::error::{Error, Result};
 use crate::base::token::TokenId;

@@ -1,4 +1,4 @@
-//! One text column of a Parquet or Arrow IPC file, as [`Column`] reads it.
+//! One text column of a Parquet or Arrow IPC file, as `Column` reads it.
 
 use crate::base::error::{Error, Result};
 use crate::columnar::column::{Column, ColumnarFormat, no_column};

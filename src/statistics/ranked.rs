@@ -1,6 +1,6 @@
 //! The words of a corpus once they are known, to be gone through many times: the more
 //! frequent a word, the smaller its number. A word is a unit of 16 bits, or two where it
-//! is rarer than 61 439 others. The first of two units is at or above [`RARE`] and
+//! is rarer than 61 439 others. The first of two units is at or above `RARE` and
 //! nothing else is, so that a loop over units finds where windows of a pass may begin
 //! without telling words apart, and most of them are never decoded.
 //!
