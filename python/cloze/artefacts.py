@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -245,7 +246,8 @@ class TrainingRun(Artefact):
     _kind = "run"
 
 
-class NGram(NamedTuple):
+@dataclass(frozen=True)
+class NGram:
     """An n-gram of a masking vocabulary."""
 
     ngram: str
@@ -388,7 +390,7 @@ class MaskingVocabulary(Table):
         )
 
 
-def with_files(tokenizer: Any, use: Any) -> Any:
+def with_files(tokenizer: Any, use: Callable[[str | None], _T]) -> _T:
     """``use`` of the path of ``tokenizer``, which is written to files for it if it has none."""
     import tempfile
 

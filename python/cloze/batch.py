@@ -74,16 +74,17 @@ class Batch(dict[str, Any]):
 
         ids = numpy.ascontiguousarray(self["input_ids"], dtype=numpy.int64)
         mask = numpy.asarray(self.get("attention_mask", numpy.ones_like(ids)))
+        labels: Any = self.get("labels")
         if "masked_positions" in self:
-            labels = numpy.full(ids.size, -100, dtype=numpy.int64)
-            labels[numpy.asarray(self["masked_positions"])] = self["masked_labels"]
-            labels = labels.reshape(ids.shape)
-        else:
-            labels = numpy.asarray(self.get("labels", numpy.full_like(ids, -100)))
+            flat = numpy.full(ids.size, -100, dtype=numpy.int64)
+            flat[numpy.asarray(self["masked_positions"])] = self["masked_labels"]
+            labels = flat.reshape(ids.shape)
+        labels = numpy.full_like(ids, -100) if labels is None else numpy.asarray(labels)
         if ids.ndim != 2 or labels.shape != ids.shape or mask.shape != ids.shape:
             return None
-        planes = (numpy.ascontiguousarray(one, dtype=numpy.int64) for one in (mask, labels))
-        return _pages(self.source).batch(ids, *planes, rows)
+        mask = numpy.ascontiguousarray(mask, dtype=numpy.int64)
+        labels = numpy.ascontiguousarray(labels, dtype=numpy.int64)
+        return _pages(self.source).batch(ids, mask, labels, rows)
 
 
 def _pages(source: str | dict[str, str]) -> _native.Pages:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from . import _native
-from .tensors import Batch, Format, convert, format_of
+from .batch import Batch
+from .tensors import Format, convert, format_of
 from .turns import Turns
 
 _DROPPED = ("labels", "special_tokens_mask", "offset_mapping", "word_ids", "overflow_to_sample_mapping")

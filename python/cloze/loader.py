@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import _native
+from .batch import Batch
 from .errors import MismatchError, UsageError
-from .tensors import Batch, Format, convert, format_of
+from .tensors import Format, convert, format_of
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -132,8 +133,9 @@ class Loader(_Base[Batch]):
             shards = list(shards)
         elif isinstance(shards, (str, os.PathLike)):
             shards = [shards]
+        folders = [os.fspath(folder) for folder in shards]
         config = {
-            "shards": [os.fspath(folder) for folder in shards],
+            "shards": folders,
             "weights": weights,
             "masking": {"preset": masking} if isinstance(masking, str) else dict(masking),
             "layout": layout,
@@ -143,7 +145,7 @@ class Loader(_Base[Batch]):
             "read": read,
         }
         self._config = json.dumps(config, default=os.fspath)
-        self._source = config["shards"][0] if config["shards"] else None
+        self._source = folders[0] if folders else None
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size

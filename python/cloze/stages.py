@@ -290,11 +290,12 @@ def inspect(artefact: Path, **keys: Unpack[InspectKeys]) -> Report:
 def _stage(name: str, paths: Mapping[str, Any], keys: Mapping[str, Any]) -> str:
     keys = dict(keys)
     bars = Bars(keys.pop("progress", None))
-    texts = [
-        json.dumps({key: value for key, value in one.items() if value is not None}, default=_plain)
-        for one in (paths, keys)
-    ]
-    return _native.stage(name, *texts, bars)
+    return _native.stage(name, _json(paths), _json(keys), bars)
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    given = {key: value for key, value in values.items() if value is not None}
+    return json.dumps(given, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -176,7 +176,7 @@ import sys, cloze
 text, tokenizer, output = sys.argv[1:]
 try:
     cloze.tokenize(text, tokenizer=tokenizer, tokenizer_path="library", output=output,
-                   document="line", file_bytes="256KiB", progress=True)
+                   document="line", file_bytes="128KiB", progress=True)
 except KeyboardInterrupt:
     print("interrupted")
     sys.exit(3)
@@ -185,7 +185,7 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_ends_a_stage_which_goes_on_to_the_same_bytes(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text(TEXT.read_text(encoding="utf-8") * 12, encoding="utf-8")
+    text.write_text(TEXT.read_text(encoding="utf-8") * 5, encoding="utf-8")
     command = [sys.executable, "-c", INTERRUPTED, str(text), str(VOCABULARY), str(tmp_path / "out")]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/*.arrow")) and running.poll() is None:
@@ -199,7 +199,7 @@ def test_ctrl_c_ends_a_stage_which_goes_on_to_the_same_bytes(tmp_path):
     with pytest.raises(package.InputError):
         package.Tokens(tmp_path / "out")
     made = {"tokenizer": VOCABULARY, "tokenizer_path": "library", "document": "line"}
-    made["file_bytes"] = "256KiB"
+    made["file_bytes"] = "128KiB"
     resumed = package.tokenize(text, output=tmp_path / "out", **made)
     whole = package.tokenize(text, output=tmp_path / "whole", **made)
     assert contents(resumed) == contents(whole)
