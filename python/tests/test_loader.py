@@ -451,7 +451,9 @@ def test_a_second_thread_runs_while_the_first_waits(shards):
 
 def test_ctrl_c_ends_a_loop_with_keyboard_interrupt(shards):
     code = (
-        "import sys, cloze\n"
+        "import signal, sys, cloze\n"
+        # Started in the background of a shell, a test run ignores it, and so would this.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "loader = cloze.Loader(sys.argv[1], length=32, batch_size=8)\n"
         "print('ready', flush=True)\n"
         "while True:\n"

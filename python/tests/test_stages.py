@@ -171,8 +171,10 @@ def test_a_stage_leaves_the_lock_to_other_threads(tmp_path):
     assert during > (ended - began) / 0.1
 
 
+# Started in the background of a shell, a test run ignores Ctrl-C, and so would what it starts.
 INTERRUPTED = """
-import sys, cloze
+import signal, sys, cloze
+signal.signal(signal.SIGINT, signal.default_int_handler)
 text, tokenizer, output = sys.argv[1:]
 try:
     cloze.tokenize(text, tokenizer=tokenizer, tokenizer_path="library", output=output,
