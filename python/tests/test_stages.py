@@ -187,7 +187,7 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_ends_a_stage_which_goes_on_to_the_same_bytes(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text(TEXT.read_text(encoding="utf-8") * 5, encoding="utf-8")
+    text.write_text(TEXT.read_text(encoding="utf-8") * 20, encoding="utf-8")
     command = [sys.executable, "-c", INTERRUPTED, str(text), str(VOCABULARY), str(tmp_path / "out")]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("out/*.arrow")) and running.poll() is None:
