@@ -30,8 +30,9 @@ const SORTED_WINDOWS: u64 = 1 << 15;
 /// be, all of them stay in the second cache.
 const MOST_PIECE: u64 = 1 << 10;
 
-/// What passes over the words cost, in nanoseconds of a core for each word: from what was
-/// measured, rounded (docs/benchmarks.md). Only their ratios matter.
+/// What passes over the words cost, in nanoseconds of a core for each word: SPILL and TOUCH
+/// from what was measured (docs/benchmarks.md), the others estimated. Only their ratios
+/// matter.
 mod cost {
     /// Writing a word anew, where there is more than one pass.
     pub const RANK: f64 = 2.5;
