@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from . import _native
 from .batch import Batch
 from .tensors import Format, convert, format_of
-from .turns import Turns
+from .turns import Turns, this_worker
 
 _DROPPED = ("labels", "special_tokens_mask", "offset_mapping", "word_ids", "overflow_to_sample_mapping")
 
@@ -135,7 +134,7 @@ class DataCollator:
         """Masks ``features``, a list of examples or of rows of ids."""
         examples = [one if isinstance(one, Mapping) else {"input_ids": one} for one in features]
         rows = [_row(example) for example in examples]
-        worker, workers = _worker()
+        worker, workers = this_worker()
         step = (self._calls * workers + worker) // self.accumulation
         samples, seed, epoch = self._keys(examples, worker)
         self._calls += 1
@@ -212,9 +211,3 @@ def _files(tokenizer: Any) -> str | dict[str, str]:
         f"tokenizer: found {type(tokenizer).__name__}, expected a fast tokenizer of transformers, a "
         "tokenizers.Tokenizer, or a path"
     )
-
-
-def _worker() -> tuple[int, int]:
-    data = sys.modules.get("torch.utils.data")
-    info = None if data is None else data.get_worker_info()
-    return (0, 1) if info is None else (info.id, info.num_workers)

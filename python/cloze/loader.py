@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,7 +12,7 @@ from . import _native
 from .batch import Batch
 from .errors import MismatchError, UsageError
 from .tensors import Format, convert, format_of
-from .turns import Turns
+from .turns import Turns, this_worker
 
 if TYPE_CHECKING:
     from torch.utils.data import IterableDataset as _Base
@@ -206,7 +205,7 @@ class Loader(_Base[Batch]):
         self._start = self._at = _Place(epoch, 0)
 
     def __iter__(self) -> Iterator[Batch]:
-        worker = _worker()
+        worker = this_worker()
         # A pass that nothing was asked of is none: Lightning begins one to look at it.
         epoch = self._turns.begin(again=self._untouched)
         self._untouched = True
@@ -313,10 +312,3 @@ class _Place(NamedTuple):
     """Steps counted from there, where workers share them."""
     of: tuple[int, int] | None = None
     """The worker whose next step it is, and how many there are."""
-
-
-def _worker() -> tuple[int, int]:
-    """This worker of a DataLoader, and how many there are."""
-    data = sys.modules.get("torch.utils.data")
-    info = None if data is None else data.get_worker_info()
-    return (0, 1) if info is None else (info.id, info.num_workers)

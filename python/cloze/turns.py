@@ -80,6 +80,17 @@ class Turns:
 
 def _seed() -> int:
     """A number that the workers of one pass have in common, and no other pass has."""
+    info = _info()
+    return 0 if info is None else int(info.seed - info.id)
+
+
+def this_worker() -> tuple[int, int]:
+    """This worker of a DataLoader, and how many there are."""
+    info = _info()
+    return (0, 1) if info is None else (info.id, info.num_workers)
+
+
+def _info() -> Any:
+    """What PyTorch says of this worker; none outside of one, and where there is no PyTorch."""
     data = sys.modules.get("torch.utils.data")
-    info = None if data is None else data.get_worker_info()
-    return 0 if info is None else info.seed - info.id
+    return None if data is None else data.get_worker_info()

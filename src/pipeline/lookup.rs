@@ -14,7 +14,7 @@ use crate::statistics::dictionary::{WordSet, hash};
 use crate::statistics::vocabulary::Provenance;
 use crate::statistics::words::{SKIPPED, code_of, counted};
 use crate::storage::{Artefact, ArtefactKind};
-use crate::tokenizer::words::normalized;
+use crate::tokenizer::words::of_ngram;
 use crate::tokenizer::{Tokenizer, WordCutter};
 use hashbrown::HashTable;
 use std::ops::Range;
@@ -88,14 +88,7 @@ impl Lookup {
     /// The place of `ngram` in the vocabulary's order, by length and then by rank; its words
     /// may be written as in a text, parted by whitespace.
     pub fn index(&self, ngram: &str) -> Option<usize> {
-        let rules = self.vocabulary.provenance.rules;
-        let words: Vec<String> = ngram
-            .split_whitespace()
-            .map(|word| match rules.unit {
-                Unit::Word => normalized(word, rules.cased),
-                Unit::Token => word.to_owned(),
-            })
-            .collect();
+        let words = of_ngram(ngram, self.vocabulary.provenance.rules);
         self.index_of(&words.join(" "))
     }
 

@@ -6,7 +6,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::generator::{Key, Purpose};
-use crate::config::{QueryConfig, Score, Unit, WordRules};
+use crate::config::{QueryConfig, Score, WordRules};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::summary::grouped;
 use crate::pipeline::vocabulary::load;
@@ -17,7 +17,7 @@ use crate::statistics::scores::{score_against, segmentations};
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::trie::{Row, Trie};
 use crate::storage::{Artefact, ArtefactKind};
-use crate::tokenizer::words::normalized;
+use crate::tokenizer::words::of_ngram;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::Path;
@@ -79,13 +79,7 @@ pub fn query(path: &Path, config: &QueryConfig, options: &StageOptions) -> Resul
 
 /// The words of an n-gram as counting would see them.
 fn words_of(ngram: &str, rules: WordRules) -> Result<Vec<String>> {
-    let words: Vec<String> = ngram
-        .split_whitespace()
-        .map(|word| match rules.unit {
-            Unit::Word => normalized(word, rules.cased),
-            Unit::Token => word.to_owned(),
-        })
-        .collect();
+    let words = of_ngram(ngram, rules);
     if (1..=MAX_LENGTH).contains(&words.len()) {
         return Ok(words);
     }

@@ -257,6 +257,16 @@ pub fn normalized(word: &str, cased: bool) -> String {
     text
 }
 
+/// The words of an n-gram that somebody wrote, parted by whitespace, as counting under
+/// `rules` has them.
+pub fn of_ngram(ngram: &str, rules: WordRules) -> Vec<String> {
+    let words = ngram.split_whitespace().map(|word| match rules.unit {
+        Unit::Word => normalized(word, rules.cased),
+        Unit::Token => word.to_owned(),
+    });
+    words.collect()
+}
+
 /// ASCII whitespace as `char::is_whitespace` sees it.
 fn is_space(byte: u8) -> bool {
     byte == b' ' || (b'\t'..=b'\r').contains(&byte)
