@@ -9,6 +9,7 @@ pub mod batches;
 pub mod cli;
 pub mod columnar;
 pub mod config;
+pub mod evaluation;
 pub mod exchange;
 pub mod masking;
 pub mod parallel;

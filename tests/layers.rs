@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("masking", 4),
     ("batches", 5),
     ("training", 6),
+    ("evaluation", 6),
     ("pipeline", 7),
     ("cli", 8),
 ];

@@ -43,6 +43,10 @@ pub enum Purpose {
     Dropout = 7,
     /// Initial weights: the sample is the parameter.
     Initialize = 8,
+    /// Resamples of a bootstrap: the sample is the resample.
+    Bootstrap = 9,
+    /// Fine-tuning: the sample is the epoch, or the parameter.
+    Finetune = 10,
 }
 
 /// The full key of a stream but for its purpose.

@@ -34,7 +34,11 @@ pub fn inspect(path: &Path) -> Result<String> {
         // A run's words are a file of counts.
         ArtefactKind::Runs | ArtefactKind::Counts => sample_counts(&artefact, &mut out)?,
         ArtefactKind::Vocabulary => sample_vocabulary(&artefact, &mut out)?,
-        ArtefactKind::Run | ArtefactKind::Export => {}
+        ArtefactKind::Run
+        | ArtefactKind::Export
+        | ArtefactKind::Evaluation
+        | ArtefactKind::Finetuning
+        | ArtefactKind::Experiment => {}
     }
     Ok(out)
 }

@@ -35,6 +35,12 @@ pub enum ArtefactKind {
     Run,
     /// Files for other programs.
     Export,
+    /// What a model was measured to do.
+    Evaluation,
+    /// What models fine-tuned on a task do.
+    Finetuning,
+    /// A grid of runs and their tables.
+    Experiment,
 }
 
 impl ArtefactKind {
@@ -47,6 +53,9 @@ impl ArtefactKind {
             Self::Shards => "shard",
             Self::Run => "train",
             Self::Export => "export",
+            Self::Evaluation => "evaluate",
+            Self::Finetuning => "finetune",
+            Self::Experiment => "experiment",
         }
     }
 
@@ -60,6 +69,9 @@ impl ArtefactKind {
             Self::Shards => "shards",
             Self::Run => "a training run",
             Self::Export => "exported files",
+            Self::Evaluation => "an evaluation",
+            Self::Finetuning => "fine-tuned models",
+            Self::Experiment => "an experiment",
         }
     }
 }

@@ -1,0 +1,8 @@
+//! Layer 6, evaluation: what a trained model can do, in numbers that come with their
+//! spread. Not for reading shards or files of tasks: examples come in ready.
+
+mod examples;
+mod spread;
+
+pub use examples::{Example, Examples};
+pub use spread::{Spread, difference, spread};
