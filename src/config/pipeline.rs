@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::size::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `cloze run` shows of masked text between sharding and training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +96,20 @@ impl PipelineConfig {
             .as_ref()
             .map(|train| train.masking.clone())
             .unwrap_or_default()
+    }
+
+    /// Makes its paths relative to `folder`, that of its TOML.
+    pub fn relative_to(&mut self, folder: &Path) {
+        self.tokenize.relative_to(folder);
+        if let Some(vocabulary) = &mut self.vocabulary {
+            vocabulary.relative_to(folder);
+        }
+        if let Some(train) = &mut self.train {
+            train.relative_to(folder);
+        }
+        if let Some(work) = &mut self.work {
+            *work = folder.join(&*work);
+        }
     }
 
     /// Refuses what cannot work, before any stage runs.

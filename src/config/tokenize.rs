@@ -4,7 +4,7 @@ use crate::base::error::{Error, Result};
 use crate::base::size::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How the inputs are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -149,6 +149,16 @@ impl Default for TokenizeConfig {
 }
 
 impl TokenizeConfig {
+    /// Makes its paths relative to `folder`.
+    pub fn relative_to(&mut self, folder: &Path) {
+        for input in &mut self.inputs {
+            *input = folder.join(&*input).display().to_string();
+        }
+        if !self.tokenizer.as_os_str().is_empty() {
+            self.tokenizer = folder.join(&self.tokenizer);
+        }
+    }
+
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
         if self.inputs.is_empty() {

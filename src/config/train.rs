@@ -6,6 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time_span::TimeSpan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Validation: its own rate and seed, whatever the training masks are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -329,6 +330,28 @@ impl TrainConfig {
         match self.budget {
             None => Some(self.steps.unwrap_or(DEFAULT_STEPS)),
             Some(_) => self.steps,
+        }
+    }
+
+    /// What a run keeps to its end. It goes on with another way to read shards, which
+    /// changes nothing, on another device, and with another answer to spikes, which would
+    /// otherwise end it for good.
+    pub fn lasting(&self) -> Self {
+        Self {
+            steps: self.last_step(),
+            read: ShardRead::default(),
+            device: Device::default(),
+            tensorboard: false,
+            spikes: SpikesConfig::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Makes its paths relative to `folder`.
+    pub fn relative_to(&mut self, folder: &Path) {
+        self.masking.relative_to(folder);
+        if let Some(from) = &mut self.model.from {
+            *from = folder.join(&*from);
         }
     }
 

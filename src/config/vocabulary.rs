@@ -4,7 +4,7 @@ use super::count::WordRules;
 use crate::base::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How n-grams are ranked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +54,13 @@ impl Default for VocabularyConfig {
 }
 
 impl VocabularyConfig {
+    /// Makes its paths relative to `folder`.
+    pub fn relative_to(&mut self, folder: &Path) {
+        if let Some(import) = &mut self.import {
+            *import = folder.join(&*import);
+        }
+    }
+
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
         let sum: f64 = self.shares.iter().sum();

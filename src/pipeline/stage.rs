@@ -87,6 +87,7 @@ impl Default for StageOptions {
 }
 
 /// A stage about to run: its output folder, and what its manifest will say.
+#[derive(Debug, Clone)]
 pub struct Frame {
     /// The folder that everything goes to.
     pub output: PathBuf,

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time_span::TimeSpan;
 use crate::batches::reader::{Fill, WINDOW_TOKENS};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, unigram, validation};
-use crate::config::{BatchCounts, Device, ShardRead, SpikesConfig, TrainConfig};
+use crate::config::{BatchCounts, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::{masks, start};
 use crate::progress::short;
@@ -47,16 +47,7 @@ pub fn train(
     for role in [Role::Mask, Role::Sep, Role::Pad] {
         require(&record.special_tokens, role)?;
     }
-    // A run goes on with another way to read shards, which changes nothing, on another
-    // device, and with another answer to spikes, which would otherwise end it for good.
-    let fixed = TrainConfig {
-        steps: config.last_step(),
-        read: ShardRead::default(),
-        device: Device::default(),
-        tensorboard: false,
-        spikes: SpikesConfig::default(),
-        ..config.clone()
-    };
+    let fixed = config.lasting();
     let seed = options.seed;
     let configuration = Configuration {
         train: &fixed,

@@ -55,7 +55,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let mut config: PipelineConfig =
         keys::from_toml(&file.display().to_string(), &text, &list("set"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    resolve_paths(&mut config, folder);
+    config.relative_to(folder);
     let work = shared::typed::<PathBuf>(matches, "work")
         .or_else(|| config.work.clone())
         .unwrap_or_else(|| Path::new("runs").join(&config.name));
@@ -72,26 +72,4 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     })?;
     println!("\n{summary}");
     Ok(())
-}
-
-/// Makes the paths of a pipeline relative to the folder of its TOML.
-fn resolve_paths(config: &mut PipelineConfig, folder: &Path) {
-    for input in &mut config.tokenize.inputs {
-        *input = folder.join(&*input).display().to_string();
-    }
-    if !config.tokenize.tokenizer.as_os_str().is_empty() {
-        config.tokenize.tokenizer = folder.join(&config.tokenize.tokenizer);
-    }
-    if let Some(import) = config.vocabulary.as_mut().and_then(|v| v.import.as_mut()) {
-        *import = folder.join(&*import);
-    }
-    if let Some(train) = &mut config.train {
-        train.masking.relative_to(folder);
-        if let Some(from) = &mut train.model.from {
-            *from = folder.join(&*from);
-        }
-    }
-    if let Some(work) = &mut config.work {
-        *work = folder.join(&*work);
-    }
 }

@@ -129,13 +129,17 @@ impl Page {
         });
     }
 
-    /// Writes the page to `file`, as its name says.
+    /// The page in a format.
+    pub fn bytes(&self, format: Format) -> Result<Vec<u8>> {
+        match format {
+            Format::Svg => Ok(svg::page(self).into_bytes()),
+            Format::Png => png::page(self),
+        }
+    }
+
+    /// Writes the page to `file`.
     pub fn write(&self, file: &Path, format: Format) -> Result<()> {
-        let bytes = match format {
-            Format::Svg => svg::page(self).into_bytes(),
-            Format::Png => png::page(self)?,
-        };
-        atomic::write(file, &bytes).map(drop)
+        atomic::write(file, &self.bytes(format)?).map(drop)
     }
 }
 

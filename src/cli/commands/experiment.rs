@@ -1,0 +1,76 @@
+//! `cloze experiment EXPERIMENT.toml`.
+
+use super::{given, path};
+use crate::base::error::{Error, Result};
+use crate::cli::shared;
+use crate::config::{ExperimentConfig, keys};
+use crate::pipeline::experiment::{Do, experiment};
+use crate::pipeline::stage::StageOptions;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::{Path, PathBuf};
+
+pub fn command() -> Command {
+    let command = Command::new("experiment")
+        .about("A grid of trainings over one shard set, measured, with tables and plots")
+        .arg(path(
+            "experiment",
+            "The experiment's TOML; its paths are relative to it",
+        ))
+        .arg(
+            Arg::new("work")
+                .long("work")
+                .help("Folder that everything goes to; without it, `work` of the TOML or runs/NAME")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("set")
+                .long("set")
+                .help("Sets a key over the file, as in --set train.steps=500")
+                .value_name("KEY=VALUE")
+                .action(ArgAction::Append),
+        )
+        .arg(
+            Arg::new("report")
+                .long("report")
+                .help("Trains and measures nothing: tables and plots of what is done")
+                .action(ArgAction::SetTrue),
+        );
+    shared::add_all(command)
+}
+
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let file = given(matches, "experiment");
+    let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
+    let set: Vec<String> = matches
+        .get_many::<String>("set")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let place = file.display().to_string();
+    let mut config: ExperimentConfig = keys::from_toml(&place, &text, &set)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let settings = config.settings(&place, folder)?;
+    config.relative_to(folder);
+    let work = shared::typed::<PathBuf>(matches, "work")
+        .or_else(|| config.work.clone())
+        .unwrap_or_else(|| Path::new("runs").join(&config.name));
+    let defaults = StageOptions {
+        threads: crate::parallel::threads(config.threads),
+        memory: config.memory,
+        seed: config.seed,
+        ..StageOptions::new()
+    };
+    let options = shared::options(matches, defaults)?;
+    config.seed = options.seed;
+    let what = match matches.get_flag("report") {
+        true => Do::Report,
+        false => Do::All,
+    };
+    match experiment(&config, &settings, &work, what, &options)? {
+        Some(results) => println!("\n{results}\nreport  {}", work.join("report").display()),
+        None => println!("this part is done; the report is written once all runs are"),
+    }
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! `cloze experiment`: trains every setting with every seed over one shard set, measures each
+//! model, and makes tables and plots of all.
+//!
+//! ```text
+//! WORK/shards …                         as a pipeline has them
+//! WORK/runs/SETTING/seed-N/model        a training run
+//!                          /evaluation  what `cloze evaluate` says of it
+//!                          /TASK        what `cloze finetune` makes of it
+//!                          /examples.json, manifest.json: measured
+//! WORK/report/results.json …            tables and plots
+//! ```
+//!
+//! All settings of the first seed come first, then those of the second: an experiment that
+//! is ended early has whole seeds. Whatever ends it, started again it goes on with the run
+//! and the step where it was, to the same bytes. Runs share nothing but the shards, so
+//! `--part I --of N` does every N-th of them on a machine of its own. Costs what its
+//! trainings and evaluations cost; the report holds the examples of all runs in memory, 8
+//! bytes each and measure.
+
+mod plots;
+mod results;
+mod tables;
+
+pub use results::{Compared, Measured, Results};
+
+use crate::base::error::{Error, Result};
+use crate::base::part::Part;
+use crate::config::{EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting};
+use crate::evaluation::{Example, Examples};
+use crate::pipeline::evaluate::evaluate;
+use crate::pipeline::finetune::finetune;
+use crate::pipeline::run::{self, Layout};
+use crate::pipeline::stage::{Frame, StageOptions};
+use crate::pipeline::train::train;
+use crate::shard::ShardSet;
+use crate::storage::source::hash_file;
+use crate::storage::{ArtefactKind, FileRecord, InputRecord, Manifest, Standing, atomic, place};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What an experiment is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Do {
+    /// Runs what is not done, then the report.
+    All,
+    /// Only the report, of the runs that are done.
+    Report,
+}
+
+/// Runs the experiment `config`, whose settings are `settings`, in the folder `work`. Gives
+/// the results, unless only a part of the runs was to be done and others are missing.
+///
+/// # Errors
+/// What a stage refuses; work in `work` that was made with other keys.
+pub fn experiment(
+    config: &ExperimentConfig,
+    settings: &[Setting],
+    work: &Path,
+    what: Do,
+    options: &StageOptions,
+) -> Result<Option<Results>> {
+    config.check(settings)?;
+    place::check_local(work, "an experiment's work")?;
+    let part = options.part;
+    let options = StageOptions {
+        part: Part::WHOLE,
+        seed: config.seed,
+        ..options.clone()
+    };
+    let shards = match &config.shards {
+        Some(shards) => shards.clone(),
+        None => Layout::new(work).shards,
+    };
+    if let Some(pipeline) = config.pipeline().filter(|_| what == Do::All) {
+        run::run(&pipeline, work, &[], &options, |_| {})?;
+    }
+    let shards = ShardSet::open(&shards)?.artefact().as_input();
+    let cells: Vec<Cell> = cells(config, settings, work, &shards, &options)?;
+    if what == Do::All {
+        let mine = |index: &usize| index % part.of as usize == part.index as usize;
+        for index in (0..cells.len()).filter(mine) {
+            let cell = &cells[index];
+            let which = format!("{} of {}: {}", index + 1, cells.len(), cell.told());
+            cell.run(&which, &options)?;
+        }
+    }
+    let mut done = BTreeMap::new();
+    for cell in &cells {
+        if let Some(examples) = cell.examples(&options)? {
+            done.insert((cell.setting.name.as_str(), cell.seed), examples);
+        }
+    }
+    if part != Part::WHOLE && done.len() < cells.len() {
+        return Ok(None);
+    }
+    let results = Results::of(config, settings, &done)?;
+    report(config, settings, &results, &work.join("report"), &options)?;
+    Ok(Some(results))
+}
+
+/// A setting with a seed: one model and all that is measured of it.
+struct Cell<'a> {
+    setting: &'a Setting,
+    seed: u64,
+    folder: PathBuf,
+    shards: PathBuf,
+    frame: Frame,
+    tasks: BTreeMap<&'a str, FinetuneConfig>,
+    evaluate: Option<&'a EvaluateConfig>,
+}
+
+#[derive(Serialize)]
+struct Configuration<'a> {
+    train: serde_json::Value,
+    evaluate: Option<&'a EvaluateConfig>,
+    finetune: &'a BTreeMap<&'a str, FinetuneConfig>,
+    seed: u64,
+}
+
+fn cells<'a>(
+    config: &'a ExperimentConfig,
+    settings: &'a [Setting],
+    work: &Path,
+    shards: &InputRecord,
+    options: &StageOptions,
+) -> Result<Vec<Cell<'a>>> {
+    let mut cells = Vec::with_capacity(config.seeds.len() * settings.len());
+    for &seed in &config.seeds {
+        for setting in settings {
+            let folder = work.join("runs").join(&setting.name);
+            let folder = folder.join(format!("seed-{seed}"));
+            let tasks = config.finetune.iter().map(|(name, task)| {
+                let task = FinetuneConfig {
+                    seeds: vec![seed],
+                    ..task.clone()
+                };
+                (name.as_str(), task)
+            });
+            let tasks = tasks.collect();
+            let evaluate = config.evaluate.as_ref();
+            let train = serde_json::to_value(setting.train.lasting())
+                .map_err(|error| Error::library("JSON of a training", error))?;
+            let configuration = Configuration {
+                train,
+                evaluate,
+                finetune: &tasks,
+                seed,
+            };
+            let kind = ArtefactKind::Experiment;
+            let inputs = vec![shards.clone()];
+            cells.push(Cell {
+                setting,
+                seed,
+                frame: Frame::new(kind, &folder, &configuration, inputs, options)?,
+                folder,
+                shards: PathBuf::from(&shards.path),
+                tasks,
+                evaluate,
+            });
+        }
+    }
+    Ok(cells)
+}
+
+impl Cell<'_> {
+    fn told(&self) -> String {
+        format!("{}, seed {}", self.setting.name, self.seed)
+    }
+
+    /// Trains and measures the model, unless that is done.
+    fn run(&self, which: &str, options: &StageOptions) -> Result<()> {
+        options.check_stop()?;
+        if let Standing::Done(_) = self.frame.standing(options)? {
+            let note = format!("run {which}: done before");
+            options.progress.note("experiment", &note);
+            return Ok(());
+        }
+        options
+            .progress
+            .note("experiment", &format!("run {which}"));
+        let model = self.folder.join("model");
+        let seeded = StageOptions {
+            seed: self.seed,
+            ..options.clone()
+        };
+        let run = train(&self.setting.train, &self.shards, &model, &seeded)?;
+        let mut examples = Examples::default();
+        if let Some(validated) = validated(&run) {
+            examples.push("validation_loss", validated);
+        }
+        if let Some(evaluate_by) = self.evaluate {
+            let folder = self.folder.join("evaluation");
+            evaluate(evaluate_by, &model, Some(&self.shards), &folder, options)?;
+            let measured = Examples::read(&folder.join("examples.json"))?;
+            for name in measured.names() {
+                for example in measured.of(name) {
+                    examples.push(name, example);
+                }
+            }
+        }
+        for (name, task) in &self.tasks {
+            let folder = self.folder.join(name);
+            finetune(task, &model, &folder, options)?;
+            let measured = Examples::read(&folder.join("examples.json"))?;
+            for example in measured.of(task.metric.example_measure()) {
+                examples.push(name, example);
+            }
+        }
+        let written = examples.write(&self.folder.join(EXAMPLES))?;
+        let mut frame = self.frame.clone();
+        frame.file(FileRecord {
+            name: EXAMPLES.into(),
+            bytes: written.bytes,
+            hash: written.hash,
+            rows: 0,
+            tokens: None,
+        });
+        frame.finish()?;
+        Ok(())
+    }
+
+    /// What was measured; none where that is not done.
+    fn examples(&self, options: &StageOptions) -> Result<Option<Examples>> {
+        // What was made otherwise is refused, not removed, by who only looks.
+        let looking = StageOptions {
+            overwrite: false,
+            ..options.clone()
+        };
+        match self.frame.standing(&looking)? {
+            Standing::Done(_) => Examples::read(&self.folder.join(EXAMPLES)).map(Some),
+            Standing::ToDo => Ok(None),
+        }
+    }
+}
+
+const EXAMPLES: &str = "examples.json";
+
+/// The last validation of a training, over its labels taken together.
+fn validated(run: &Manifest) -> Option<Example> {
+    let loss = run.totals.get("validation_loss")?.as_f64()?;
+    Some(Example {
+        value: loss as f32,
+        weight: 1.0,
+    })
+}
+
+/// Writes tables and plots. They are made anew each time, of the runs that are there.
+fn report(
+    config: &ExperimentConfig,
+    settings: &[Setting],
+    results: &Results,
+    folder: &Path,
+    options: &StageOptions,
+) -> Result<()> {
+    let mut frame = Frame::new(
+        ArtefactKind::Experiment,
+        folder,
+        config,
+        Vec::new(),
+        options,
+    )?;
+    let json = serde_json::to_vec_pretty(results)
+        .map_err(|error| Error::library("JSON of the results", error))?;
+    let mut files = vec![
+        ("results.json".to_owned(), json),
+        ("results.csv".to_owned(), tables::csv(results).into_bytes()),
+        (
+            "results.md".to_owned(),
+            tables::markdown(config, settings, results)?.into_bytes(),
+        ),
+    ];
+    for plot in &config.plot {
+        let page = plots::draw(plot, config, settings, results)?;
+        files.push((format!("{}.svg", plot.name), page));
+    }
+    for (name, bytes) in files {
+        atomic::write(folder.join(&name), &bytes)?;
+        frame.file(FileRecord {
+            hash: hash_file(&folder.join(&name))?,
+            bytes: bytes.len() as u64,
+            name,
+            rows: 0,
+            tokens: None,
+        });
+    }
+    frame.total("runs", results.runs);
+    frame.total("runs_wanted", results.wanted);
+    frame.finish()?;
+    Ok(())
+}
