@@ -2,7 +2,8 @@
 //! after a change; otherwise a difference fails here.
 
 use cloze::columnar::schema;
-use cloze::config::PipelineConfig;
+use cloze::config::{ExperimentConfig, PipelineConfig};
+use cloze::pipeline::experiment::Results;
 use cloze::storage::Manifest;
 use serde_json::{Value, json};
 use std::fs;
@@ -57,6 +58,9 @@ fn every_pipeline_in_the_repository_reads_and_checks() {
     let mut read = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let place = path.display().to_string();
         let config: PipelineConfig = cloze::config::keys::from_toml(&place, &text, &[]).unwrap();
@@ -64,4 +68,31 @@ fn every_pipeline_in_the_repository_reads_and_checks() {
         read += 1;
     }
     assert!(read >= 5, "{read} pipelines");
+}
+
+#[test]
+fn the_schema_of_experiments_is_that_of_the_configuration() {
+    let schema = serde_json::to_value(schemars::schema_for!(ExperimentConfig)).unwrap();
+    hold("experiment.schema.json", &schema);
+}
+
+#[test]
+fn the_schema_of_results_is_that_of_the_results() {
+    let schema = serde_json::to_value(schemars::schema_for!(Results)).unwrap();
+    hold("results.schema.json", &schema);
+}
+
+#[test]
+fn every_experiment_in_the_repository_reads_and_checks() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/experiments");
+    for (name, wanted) in [("cpu", 8), ("gpu", 114)] {
+        let path = folder.join(name).with_extension("toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let place = path.display().to_string();
+        let config: ExperimentConfig = cloze::config::keys::from_toml(&place, &text, &[]).unwrap();
+        let settings = config.settings(&place, &folder).unwrap();
+        config.check(&settings).unwrap();
+        assert_eq!(settings.len(), wanted);
+        assert_eq!(config.name, name);
+    }
 }

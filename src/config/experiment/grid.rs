@@ -19,7 +19,7 @@ pub struct Setting {
     pub name: String,
     /// The grid that it is of.
     pub grid: String,
-    /// Keys that differ between the settings of its grid.
+    /// Keys whose values its grid lists, and its own of them.
     pub varied: Values,
     /// All of its keys.
     pub train: TrainConfig,
@@ -67,10 +67,10 @@ impl GridConfig {
         let mut lists = Vec::new();
         flatten(String::new(), &self.train, &mut lists);
         let mut combinations = vec![Vec::new()];
-        for (key, values) in &lists {
+        for Key { path, values, .. } in &lists {
             if values.is_empty() {
                 return Err(Error::usage(
-                    format!("{place}, grid {}, train.{key}", self.name),
+                    format!("{place}, grid {}, train.{path}", self.name),
                     "an empty list",
                     "a value, or a list of values to try in turn",
                     "leave the key out, or name values",
@@ -91,15 +91,15 @@ impl GridConfig {
             let mut over = toml::Table::new();
             let mut varied = Values::new();
             let mut name = self.name.clone();
-            for ((key, values), &choice) in lists.iter().zip(&chosen) {
-                let value = values[choice].clone();
-                if values.len() > 1 {
+            for (key, &choice) in lists.iter().zip(&chosen) {
+                let value = key.values[choice].clone();
+                if key.varied {
                     let told = told(&value, choice);
                     name += "-";
                     name += &told;
-                    varied.insert(key.clone(), told);
+                    varied.insert(key.path.clone(), told);
                 }
-                set(&mut over, key, value);
+                set(&mut over, &key.path, value);
             }
             let mut table = shared.clone();
             keys::overlay(&mut table, over);
@@ -120,8 +120,16 @@ impl GridConfig {
     }
 }
 
+/// A key and the values that it takes in turn.
+struct Key {
+    path: String,
+    values: Vec<Value>,
+    /// Whether they were written as a list.
+    varied: bool,
+}
+
 /// The dotted keys of `table` and the values that each takes.
-fn flatten(path: String, table: &toml::Table, out: &mut Vec<(String, Vec<Value>)>) {
+fn flatten(path: String, table: &toml::Table, out: &mut Vec<Key>) {
     for (name, value) in table {
         let key = match path.is_empty() {
             true => name.clone(),
@@ -129,8 +137,16 @@ fn flatten(path: String, table: &toml::Table, out: &mut Vec<(String, Vec<Value>)
         };
         match value {
             Value::Table(inner) => flatten(key, inner, out),
-            Value::Array(values) => out.push((key, values.clone())),
-            value => out.push((key, vec![value.clone()])),
+            Value::Array(values) => out.push(Key {
+                path: key,
+                values: values.clone(),
+                varied: true,
+            }),
+            value => out.push(Key {
+                path: key,
+                values: vec![value.clone()],
+                varied: false,
+            }),
         }
     }
 }

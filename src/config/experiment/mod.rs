@@ -5,7 +5,6 @@ mod grid;
 
 pub use grid::{Setting, Values};
 
-use super::keys;
 use super::{
     CountConfig, EvaluateConfig, FinetuneConfig, PipelineConfig, ShardConfig, TokenizeConfig,
     TrainConfig, VocabularyConfig,
@@ -22,7 +21,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GridConfig {
-    /// What these trainings are called; behind it the values that differ between them, as in
+    /// What these trainings are called; behind it comes the value of every list, as in
     /// uniform-0.4.
     pub name: String,
     /// Keys of train, over those that all trainings share.
@@ -226,6 +225,14 @@ impl ExperimentConfig {
         for (name, task) in &self.finetune {
             grid::check_name("finetune", name)?;
             task.check()?;
+            if task.seeds != FinetuneConfig::default().seeds {
+                return Err(Error::usage(
+                    format!("finetune.{name}.seeds"),
+                    format!("{:?}", task.seeds),
+                    "no seeds: every model is fine-tuned once, with the seed of its training",
+                    "leave the key out",
+                ));
+            }
         }
         for setting in settings {
             setting.train.check()?;
@@ -281,6 +288,7 @@ impl ExperimentConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys;
 
     fn read(text: &str) -> Result<Vec<Setting>> {
         let config: ExperimentConfig = keys::from_toml("e.toml", text, &[])?;
@@ -330,7 +338,7 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(settings.len(), 1);
-        assert_eq!(settings[0].name, "mixed");
+        assert_eq!(settings[0].name, "mixed-1");
         assert_eq!(settings[0].train.masking.mixture.len(), 1);
     }
 
@@ -339,7 +347,10 @@ mod tests {
         for (body, told) in [
             ("", "no setting"),
             ("[[grid]]\nname = \"a b\"\n", "\"a b\""),
-            ("[[grid]]\nname = \"a\"\n[[grid]]\nname = \"a\"\n", "two settings"),
+            (
+                "[[grid]]\nname = \"a\"\n[[grid]]\nname = \"a\"\n",
+                "two settings",
+            ),
             (
                 "[[grid]]\nname = \"a\"\ntrain.maskin.corruption_rate = 0.1\n",
                 "did you mean masking?",

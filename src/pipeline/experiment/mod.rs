@@ -20,6 +20,8 @@
 mod plots;
 mod results;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use results::{Compared, Measured, Results};
 
@@ -176,9 +178,7 @@ impl Cell<'_> {
             options.progress.note("experiment", &note);
             return Ok(());
         }
-        options
-            .progress
-            .note("experiment", &format!("run {which}"));
+        options.progress.note("experiment", &format!("run {which}"));
         let model = self.folder.join("model");
         let seeded = StageOptions {
             seed: self.seed,
@@ -203,8 +203,14 @@ impl Cell<'_> {
             let folder = self.folder.join(name);
             finetune(task, &model, &folder, options)?;
             let measured = Examples::read(&folder.join("examples.json"))?;
-            for example in measured.of(task.metric.example_measure()) {
-                examples.push(name, example);
+            for measure in measured.names() {
+                let name = match measure {
+                    "accuracy" => (*name).to_owned(),
+                    other => format!("{name}:{other}"),
+                };
+                for example in measured.of(measure) {
+                    examples.push(&name, example);
+                }
             }
         }
         let written = examples.write(&self.folder.join(EXAMPLES))?;

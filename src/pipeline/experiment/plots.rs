@@ -44,7 +44,11 @@ pub fn draw(
     let height = entries + 20.0 * lines.len() as f64 + 30.0;
     let panels_across = measures.len().clamp(1, 2) as f64;
     let mut page = Page::new(panels_across * across + 20.0, height);
-    let xs = || lines.iter().flat_map(|line| line.points.iter().map(|p| p.0));
+    let xs = || {
+        lines
+            .iter()
+            .flat_map(|line| line.points.iter().map(|p| p.0))
+    };
     let (first, last) = (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max));
     let margin = 0.05 * (last - first);
     for (measure, index) in measures.iter().zip(0u32..) {
@@ -54,11 +58,17 @@ pub fn draw(
             measured.measures.get(measure).copied()
         };
         let spreads = || {
-            let names = lines.iter().flat_map(|line| line.points.iter().map(|p| p.1));
+            let names = lines
+                .iter()
+                .flat_map(|line| line.points.iter().map(|p| p.1));
             names.filter_map(spread_of)
         };
-        let low = spreads().map(|s| scale * s.low).fold(f64::INFINITY, f64::min);
-        let high = spreads().map(|s| scale * s.high).fold(f64::NEG_INFINITY, f64::max);
+        let low = spreads()
+            .map(|s| scale * s.low)
+            .fold(f64::INFINITY, f64::min);
+        let high = spreads()
+            .map(|s| scale * s.high)
+            .fold(f64::NEG_INFINITY, f64::max);
         let unit = if scale == 1.0 { "" } else { " %" };
         let panel = Panel {
             left: 70.0 + across * f64::from(index % 2),

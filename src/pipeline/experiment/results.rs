@@ -18,7 +18,7 @@ pub struct Measured {
     pub setting: String,
     /// Its grid.
     pub grid: String,
-    /// Keys of train that differ within the grid.
+    /// Keys of train whose values the grid lists, and its own of them.
     pub varied: BTreeMap<String, String>,
     /// Seeds whose models were measured.
     pub seeds: Vec<u64>,
@@ -132,7 +132,9 @@ impl Results {
 
     /// What was measured of the setting `name`.
     pub fn setting(&self, name: &str) -> Option<&Measured> {
-        self.settings.iter().find(|measured| measured.setting == name)
+        self.settings
+            .iter()
+            .find(|measured| measured.setting == name)
     }
 }
 

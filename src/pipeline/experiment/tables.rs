@@ -14,7 +14,14 @@ pub fn csv(results: &Results) -> String {
     let mut out = "setting,against,measure,mean,deviation,low,high,seeds,examples\n".to_owned();
     let mut line = |setting: &str, against: &str, measure: &str, spread: &Spread| {
         let deviation = spread.deviation.map_or(String::new(), |d| d.to_string());
-        let Spread { mean, low, high, runs, examples, .. } = spread;
+        let Spread {
+            mean,
+            low,
+            high,
+            runs,
+            examples,
+            ..
+        } = spread;
         out += &format!(
             "{setting},{against},{measure},{mean},{deviation},{low},{high},{runs},{examples}\n"
         );
@@ -43,7 +50,11 @@ pub fn markdown(
 ) -> Result<String> {
     let mut out = format!("# {}\n\n", results.name);
     if results.runs < results.wanted {
-        let _ = writeln!(out, "{} of {} models so far.\n", results.runs, results.wanted);
+        let _ = writeln!(
+            out,
+            "{} of {} models so far.\n",
+            results.runs, results.wanted
+        );
     }
     out += &all(results);
     for pivot in &config.table {
@@ -106,7 +117,10 @@ fn crossed(
     let mut rows: Vec<String> = Vec::new();
     let mut columns: Vec<String> = Vec::new();
     let mut cells: Vec<(usize, usize, &Measured)> = Vec::new();
-    for setting in settings.iter().filter(|s| pivot.grids.is_empty() || pivot.grids.contains(&s.grid)) {
+    for setting in settings
+        .iter()
+        .filter(|s| pivot.grids.is_empty() || pivot.grids.contains(&s.grid))
+    {
         let Some(measured) = results.setting(&setting.name) else {
             continue;
         };
@@ -136,7 +150,11 @@ fn crossed(
         line
     });
     let lines: Vec<Vec<String>> = lines.collect();
-    Ok(format!("\n## {}: {measure}\n\n{}", pivot.name, table(&head, &lines)))
+    Ok(format!(
+        "\n## {}: {measure}\n\n{}",
+        pivot.name,
+        table(&head, &lines)
+    ))
 }
 
 /// The place of `value` in `values`, at their end where it is new.
@@ -164,7 +182,9 @@ fn is_loss(measure: &str) -> bool {
 fn value(measure: &str, spread: &Spread) -> String {
     let (scale, digits) = scale(measure);
     let told = |value: f64| format!("{:.digits$}", scale * value);
-    let deviation = spread.deviation.map_or(String::new(), |d| format!(" ± {}", told(d)));
+    let deviation = spread
+        .deviation
+        .map_or(String::new(), |d| format!(" ± {}", told(d)));
     let (low, high) = (told(spread.low), told(spread.high));
     format!("{}{deviation} [{low}, {high}]", told(spread.mean))
 }
