@@ -7,6 +7,7 @@
 pub mod collator;
 pub mod count;
 pub mod device;
+pub mod evaluate;
 pub mod exchange;
 pub mod keys;
 pub mod loader;
@@ -25,6 +26,7 @@ pub mod vocabulary;
 pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use device::{Device, Precision};
+pub use evaluate::EvaluateConfig;
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};

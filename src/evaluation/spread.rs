@@ -10,6 +10,7 @@
 
 use super::Example;
 use crate::base::generator::{Key, Purpose};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Resamples of a bootstrap: ends of a 95 % interval then rest on 25 of them each.
@@ -18,7 +19,7 @@ const RESAMPLES: u64 = 1000;
 const TAIL: f64 = 0.025;
 
 /// A mean and how sure it is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
     /// Mean over the runs of their means over labels.

@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod count;
+mod evaluate;
 mod exchange;
 mod mask;
 mod plot;
@@ -28,6 +29,7 @@ pub fn all() -> Result<Vec<Command>> {
         shard::command()?,
         mask::command()?,
         train::command()?,
+        evaluate::command()?,
         plot::command(),
         exchange::export_command()?,
         artefacts::inspect_command()?,
@@ -47,6 +49,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
         "shard" => shard::run(matches),
         "mask" => mask::run(matches),
         "train" => train::run(matches),
+        "evaluate" => evaluate::run(matches),
         "plot" => plot::run(matches),
         "inspect" => artefacts::inspect(matches),
         _ => artefacts::verify(matches),
