@@ -15,6 +15,8 @@
 //!   workers ([`share`]), of several sources ([`mixture`]), in [`columns`].
 //! * [`random`]: rows by number, for loaders with an order of their own.
 //! * [`collator`]: rows that were cut elsewhere.
+//! * [`held_out`]: the rows held out, one by one; [`one_hidden`]: rows of which one token
+//!   each is asked for.
 //! * [`mod@validation`]: the rows held out, with masks of their own.
 //! * [`mod@unigram`]: the entropy that a validation loss has to beat.
 
@@ -25,9 +27,11 @@ pub mod columns;
 pub mod corpus;
 pub mod cursor;
 pub mod cut;
+pub mod held_out;
 pub mod loader;
 pub mod masks;
 pub mod mixture;
+pub mod one_hidden;
 pub mod order;
 pub mod random;
 pub mod reader;
@@ -43,8 +47,10 @@ pub use batch::{Batch, Position};
 pub use collator::Collator;
 pub use columns::{Columns, LabelForm, Labels};
 pub use corpus::{Corpus, Split};
+pub use held_out::HeldOut;
 pub use loader::{Draws, Loader};
 pub use mixture::Mixture;
+pub use one_hidden::OneHidden;
 pub use random::RandomRows;
 pub use reader::{Order, Reader};
 pub use share::Share;

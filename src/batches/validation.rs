@@ -3,7 +3,7 @@
 
 use super::Batch;
 use super::corpus::{Corpus, Split};
-use super::cut::RowBuffer;
+use super::held_out::HeldOut;
 use super::masks::BatchMasker;
 use crate::base::error::Result;
 use crate::base::generator::Key;
@@ -12,10 +12,10 @@ use crate::config::{Layout, MaskingConfig};
 use crate::masking::{Masker, Stamp, TokenTable};
 
 /// The validation batches of `batch_rows` rows each, the last one shorter. Of more
-/// than `max_rows` rows held out, that many are taken, evenly: row ⌊i · held out /
-/// max_rows⌋ for i from 0. Masks: uniform at `rate`, all by the mask token, keyed by
-/// (`seed`, epoch 0, canonical row), and so the same tokens in each `layout`, whose rows
-/// lose them where it is `removed`. All in memory: 4 bytes a token and 8 a label.
+/// than `max_rows` rows held out, that many are taken, evenly. Masks: uniform at `rate`,
+/// all by the mask token, keyed by (`seed`, epoch 0, canonical row), and so the same tokens
+/// in each `layout`, whose rows lose them where it is `removed`. All in memory: 4 bytes a
+/// token and 8 a label.
 pub fn validation(
     corpus: &Corpus,
     split: Split,
@@ -30,24 +30,9 @@ pub fn validation(
     };
     let tokens = TokenTable::new(corpus.vocabulary(), corpus.shards().special_tokens()?);
     let mut masks = BatchMasker::new(corpus, Masker::new(&masking, &tokens)?)?;
-    let count = split.held_out.min(config.max_rows);
+    let mut rows = HeldOut::new(corpus, split, config.max_rows, masks.projection());
     let mut batches: Vec<Batch> = Vec::new();
-    let mut open = None;
-    let mut buffer = RowBuffer::default();
-    for number in 0..count {
-        let place = u128::from(number) * u128::from(split.held_out) / u128::from(count);
-        let row = split.training + place as u64;
-        let index = corpus.batch_of(row);
-        let cut = match open.take() {
-            Some((last, cut)) if last == index => cut,
-            _ => corpus.read(index, masks.projection())?,
-        };
-        cut.fill(
-            corpus.frame(),
-            row - corpus.rows_of(index).start,
-            &mut buffer,
-        );
-        open = Some((index, cut));
+    while let Some((row, buffer)) = rows.next_row()? {
         if batches.last().is_none_or(|batch| batch.rows == batch_rows) {
             batches.push(masks.begin(batch_rows));
         }
@@ -58,7 +43,7 @@ pub fn validation(
                 sample: row,
                 copy: 0,
             };
-            masks.push(&buffer, key, Stamp::default(), batch);
+            masks.push(buffer, key, Stamp::default(), batch);
         }
     }
     for batch in &mut batches {

@@ -118,26 +118,33 @@ fn flag(key: &Key) -> Arg {
         .long(long)
         .help(help)
         .value_name(last.to_uppercase());
+    let possible = |choices: Vec<(String, String)>| {
+        let values = choices.into_iter();
+        let values = values.map(|(name, help)| PossibleValue::new(name).help(help));
+        values.collect::<Vec<_>>()
+    };
     if let Some(choices) = choices(&key.schema) {
         return arg
-            .value_parser(
-                choices
-                    .into_iter()
-                    .map(|(name, help)| PossibleValue::new(name).help(help))
-                    .collect::<Vec<_>>(),
-            )
+            .value_parser(possible(choices))
             .hide_possible_values(false);
     }
+    let items = key.schema.get("items").unwrap_or(&Value::Null);
     match kind(&key.schema) {
         Some("boolean") => arg
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true")
             .value_parser(["true", "false"]),
-        Some("array") if key.schema.pointer("/items/$ref").is_some() => {
+        Some("array") if items.get("properties").is_some() => {
             arg.action(ArgAction::Append).value_name("{KEY = VALUE, …}")
         }
-        Some("array") => arg.action(ArgAction::Append).value_delimiter(','),
+        Some("array") => {
+            let arg = arg.action(ArgAction::Append).value_delimiter(',');
+            match choices(items) {
+                Some(choices) => arg.value_parser(possible(choices)),
+                None => arg,
+            }
+        }
         _ => arg.allow_negative_numbers(true),
     }
 }
@@ -171,13 +178,17 @@ fn collect(root: &Value, schema: &Value, path: &str, out: &mut Vec<Key>) {
                 .and_then(Value::as_str)
                 .map(str::to_owned)
         };
+        let mut schema = resolved.clone();
+        if let Some(items) = schema.get_mut("items") {
+            *items = keys::resolve(root, items).clone();
+        }
         out.push(Key {
             path,
             description: text(property)
                 .or_else(|| text(resolved))
                 .unwrap_or_default(),
             default: property.get("default").cloned(),
-            schema: resolved.clone(),
+            schema,
         });
     }
 }

@@ -7,6 +7,7 @@
 pub mod collator;
 pub mod count;
 pub mod device;
+pub mod evaluate;
 pub mod exchange;
 pub mod experiment;
 pub mod keys;
@@ -26,6 +27,7 @@ pub mod vocabulary;
 pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use device::{Device, Precision};
+pub use evaluate::EvaluateConfig;
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use experiment::{ExperimentConfig, GridConfig, PivotConfig, PlotConfig, Setting};
 pub use loader::LoaderConfig;

@@ -4,6 +4,7 @@
 mod chart;
 pub mod collator;
 pub mod count;
+pub mod evaluate;
 pub mod experiment;
 pub mod export;
 pub mod import;

@@ -48,14 +48,32 @@ pub fn model(
 /// Refuses shards whose ids mean something else to the model. A folder without a
 /// tokenizer is trusted.
 fn check_tokenizer(folder: &Path, tokenizer: &Tokenizer) -> Result<()> {
+    match tokenizer_of(folder)? {
+        Some(theirs) => check_same_ids(folder, &theirs, tokenizer),
+        None => Ok(()),
+    }
+}
+
+/// The tokenizer beside the model in `folder`, if there is one.
+pub(super) fn tokenizer_of(folder: &Path) -> Result<Option<Tokenizer>> {
     let files = ["tokenizer.json", "vocab.txt", "vocab.json"];
     if !files.iter().any(|name| folder.join(name).is_file()) {
-        return Ok(());
+        return Ok(None);
     }
-    let theirs = Tokenizer::load(&TokenizeConfig {
+    let config = TokenizeConfig {
         tokenizer: folder.to_owned(),
         ..TokenizeConfig::default()
-    })?;
+    };
+    Tokenizer::load(&config).map(Some)
+}
+
+/// Refuses shards of `tokenizer` whose ids mean something else to `theirs`, that of the
+/// model in `folder`.
+pub(super) fn check_same_ids(
+    folder: &Path,
+    theirs: &Tokenizer,
+    tokenizer: &Tokenizer,
+) -> Result<()> {
     let differs = (0..theirs.vocabulary_size() as u32)
         .map(|id| (id, theirs.spelling(id)))
         .find(|(id, spelling)| !spelling.is_empty() && tokenizer.spelling(*id) != *spelling);

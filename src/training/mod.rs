@@ -36,7 +36,7 @@ mod tests;
 pub use hugging_face::{export, files, import};
 pub use metrics::{Trained, Validated};
 pub use model::{Model, Noise};
-pub use ops::cross_entropy::Tally;
+pub use ops::cross_entropy::{Prediction, Tally};
 pub use parameters::Parameters;
 pub use run::{Event, Outcome, Run, train};
 pub use spikes::{Spike, SpikeFile};

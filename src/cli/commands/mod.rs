@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod count;
+mod evaluate;
 mod exchange;
 mod experiment;
 mod mask;
@@ -30,6 +31,7 @@ pub fn all() -> Result<Vec<Command>> {
         mask::command()?,
         train::command()?,
         experiment::command(),
+        evaluate::command()?,
         plot::command(),
         exchange::export_command()?,
         artefacts::inspect_command()?,
@@ -50,6 +52,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
         "mask" => mask::run(matches),
         "train" => train::run(matches),
         "experiment" => experiment::run(matches),
+        "evaluate" => evaluate::run(matches),
         "plot" => plot::run(matches),
         "inspect" => artefacts::inspect(matches),
         _ => artefacts::verify(matches),

@@ -45,6 +45,18 @@ impl Strategy {
         Self::Ngram,
     ];
 
+    /// Its name, as one types it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Word => "word",
+            Self::Pmi => "pmi",
+            Self::Span => "span",
+            Self::Geometric => "geometric",
+            Self::Ngram => "ngram",
+        }
+    }
+
     /// Whether it samples spans, so that what is selected as one is not known
     /// beforehand.
     pub fn samples_spans(self) -> bool {

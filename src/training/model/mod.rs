@@ -13,7 +13,7 @@ mod pass;
 
 use super::matrix::Matrix;
 use super::neighbours;
-use super::ops::cross_entropy::{self, Tally};
+use super::ops::cross_entropy::{self, Prediction, Tally};
 use super::ops::residual;
 use super::parameters::Parameters;
 use super::pool::Pool;
@@ -140,6 +140,17 @@ impl<T: Real> Model<T> {
         Ok(tally)
     }
 
+    /// What the model makes of each label of `batch`, in their order, without dropout.
+    pub fn predictions(&self, batch: &Batch) -> Result<Vec<Prediction>> {
+        let mut all = Vec::with_capacity(batch.labels.len());
+        self.each_block_of_logits(batch, |mut logits, first| {
+            let labels = &batch.labels[first..first + logits.rows()];
+            let bias = &self.parameters.head_bias;
+            all.extend(cross_entropy::predictions(&mut logits, bias, labels));
+        })?;
+        Ok(all)
+    }
+
     /// Logits at the predicted positions of `batch`, `labels × vocabulary`, without
     /// dropout. As large as that says.
     pub fn logits(&self, batch: &Batch) -> Result<Matrix<T>> {
@@ -168,14 +179,15 @@ impl<T: Real> Model<T> {
             (hidden, _) = decoder.forward(hidden, drop)?;
         }
         let head = pass.head_transform(hidden)?;
+        let words = &self.parameters.words;
+        let decoder = words.all().t().pack(head.out.pool());
         for block in self.head_blocks(batch.labels.len()) {
             let first = block.start;
-            take(
-                head.out
-                    .part(block)
-                    .times(self.parameters.words.all().t())?,
-                first,
-            );
+            let mut logits = head.out.sibling(block.len(), words.rows());
+            head.out
+                .part(block)
+                .times_packed(&decoder, &mut logits, false);
+            take(logits, first);
         }
         Ok(())
     }
