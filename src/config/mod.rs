@@ -8,6 +8,7 @@ pub mod collator;
 pub mod count;
 pub mod device;
 pub mod exchange;
+pub mod finetune;
 pub mod keys;
 pub mod loader;
 pub mod masking;
@@ -26,6 +27,7 @@ pub use collator::CollatorConfig;
 pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use device::{Device, Precision};
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
+pub use finetune::{FinetuneConfig, Metric, Task};
 pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{

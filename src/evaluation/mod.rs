@@ -2,7 +2,9 @@
 //! spread. Not for reading shards or files of tasks: examples come in ready.
 
 mod examples;
+mod predictions;
 mod spread;
 
 pub use examples::{Example, Examples};
-pub use spread::{Spread, difference, spread};
+pub use predictions::Predictions;
+pub use spread::{Spread, difference, mean_and_deviation, spread, spread_of};

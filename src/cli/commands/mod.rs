@@ -3,6 +3,7 @@
 mod artefacts;
 mod count;
 mod exchange;
+mod finetune;
 mod mask;
 mod plot;
 mod run;
@@ -28,6 +29,7 @@ pub fn all() -> Result<Vec<Command>> {
         shard::command()?,
         mask::command()?,
         train::command()?,
+        finetune::command()?,
         plot::command(),
         exchange::export_command()?,
         artefacts::inspect_command()?,
@@ -47,6 +49,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
         "shard" => shard::run(matches),
         "mask" => mask::run(matches),
         "train" => train::run(matches),
+        "finetune" => finetune::run(matches),
         "plot" => plot::run(matches),
         "inspect" => artefacts::inspect(matches),
         _ => artefacts::verify(matches),
