@@ -3,6 +3,7 @@
 //! parquet; everything handed out is our own slices or plain values.
 
 pub mod batch;
+pub mod cells;
 pub mod column;
 pub mod counts;
 pub mod documents;

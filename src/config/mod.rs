@@ -10,6 +10,7 @@ pub mod device;
 pub mod evaluate;
 pub mod exchange;
 pub mod experiment;
+pub mod finetune;
 pub mod keys;
 pub mod loader;
 pub mod masking;
@@ -30,6 +31,7 @@ pub use device::{Device, Precision};
 pub use evaluate::EvaluateConfig;
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
 pub use experiment::{ExperimentConfig, GridConfig, PivotConfig, PlotConfig, Setting};
+pub use finetune::{FinetuneConfig, Metric, Task};
 pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};
 pub use model::{

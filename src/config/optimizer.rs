@@ -225,7 +225,8 @@ fn answers(pattern: &str, name: &str) -> bool {
     left.ends_with(tail)
 }
 
-fn not_negative(key: &str, value: f64) -> Result<()> {
+/// Refuses a number below 0, and what is no number.
+pub(super) fn not_negative(key: &str, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
     }

@@ -11,11 +11,13 @@ pub mod labels;
 pub mod likelihood;
 pub mod masked;
 pub mod pairs;
+mod predictions;
 pub mod report;
 mod spread;
 mod sums;
 mod table;
 
 pub use examples::{Example, Examples};
+pub use predictions::Predictions;
 pub use report::{Evaluation, measure};
-pub use spread::{Spread, difference, spread};
+pub use spread::{Spread, difference, mean_and_deviation, spread, spread_of};

@@ -92,53 +92,77 @@ impl Sums {
     }
 
     fn spread(&self, seed: u64) -> Spread {
-        let once = vec![1.0; self.examples];
-        let means: Vec<f64> = self.runs.iter().map(|run| mean(run, &once)).collect();
-        let count = means.len() as f64;
-        let middle = means.iter().sum::<f64>() / count;
-        let squares = means.iter().map(|mean| (mean - middle).powi(2));
-        let deviation = (means.len() > 1).then(|| (squares.sum::<f64>() / (count - 1.0)).sqrt());
-        let mut resampled: Vec<f64> = (0..RESAMPLES)
-            .map(|sample| self.resample(seed, sample))
-            .filter(|mean| mean.is_finite())
-            .collect();
-        resampled.sort_unstable_by(f64::total_cmp);
-        let last = resampled.len().saturating_sub(1);
-        let at = |share: f64| {
-            let place = (share * last as f64).round() as usize;
-            resampled.get(place).copied().unwrap_or(middle)
-        };
-        Spread {
-            mean: middle,
-            deviation,
-            low: at(TAIL),
-            high: at(1.0 - TAIL),
-            runs: self.runs.len() as u64,
-            examples: self.examples as u64,
-        }
+        spread_of([self.runs.len(), self.examples], seed, |run, times| {
+            mean(&self.runs[run], times)
+        })
     }
+}
 
-    fn resample(&self, seed: u64, sample: u64) -> f64 {
-        let key = Key {
-            seed,
-            sample,
-            ..Key::default()
-        };
-        let mut generator = key.generator(Purpose::Bootstrap);
-        let drawn: Vec<usize> = (0..self.runs.len())
-            .map(|_| generator.below(self.runs.len() as u32) as usize)
-            .collect();
-        let mut times = vec![0.0; self.examples];
-        for _ in 0..self.examples {
-            times[generator.below(self.examples as u32) as usize] += 1.0;
-        }
-        let mut means = vec![None; self.runs.len()];
-        let sum: f64 = drawn
-            .iter()
-            .map(|&run| *means[run].get_or_insert_with(|| mean(&self.runs[run], &times)))
-            .sum();
-        sum / self.runs.len() as f64
+/// The spread of what `statistic` says of a run if each of its examples is taken so many
+/// times, of a number of runs and of examples, at least one of each; resamples of which it
+/// says something that is not finite are left out.
+pub fn spread_of(
+    [runs, examples]: [usize; 2],
+    seed: u64,
+    statistic: impl Fn(usize, &[f64]) -> f64,
+) -> Spread {
+    let once = vec![1.0; examples];
+    let means: Vec<f64> = (0..runs).map(|run| statistic(run, &once)).collect();
+    let (middle, deviation) = mean_and_deviation(&means);
+    let mut resampled: Vec<f64> = (0..RESAMPLES)
+        .map(|sample| resample([runs, examples], seed, sample, &statistic))
+        .filter(|mean| mean.is_finite())
+        .collect();
+    resampled.sort_unstable_by(f64::total_cmp);
+    let last = resampled.len().saturating_sub(1);
+    let at = |share: f64| {
+        let place = (share * last as f64).round() as usize;
+        resampled.get(place).copied().unwrap_or(middle)
+    };
+    Spread {
+        mean: middle,
+        deviation,
+        low: at(TAIL),
+        high: at(1.0 - TAIL),
+        runs: runs as u64,
+        examples: examples as u64,
     }
+}
+
+/// The mean of `values`, and of several their standard deviation as a sample.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, Option<f64>) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    let deviation = (values.len() > 1).then(|| (squares.sum::<f64>() / (count - 1.0)).sqrt());
+    (mean, deviation)
+}
+
+fn resample(
+    [runs, examples]: [usize; 2],
+    seed: u64,
+    sample: u64,
+    statistic: impl Fn(usize, &[f64]) -> f64,
+) -> f64 {
+    let key = Key {
+        seed,
+        sample,
+        ..Key::default()
+    };
+    let mut generator = key.generator(Purpose::Bootstrap);
+    let drawn: Vec<usize> = (0..runs)
+        .map(|_| generator.below(runs as u32) as usize)
+        .collect();
+    let mut times = vec![0.0; examples];
+    for _ in 0..examples {
+        times[generator.below(examples as u32) as usize] += 1.0;
+    }
+    let mut means = vec![None; runs];
+    let sum: f64 = drawn
+        .iter()
+        .map(|&run| *means[run].get_or_insert_with(|| statistic(run, &times)))
+        .sum();
+    sum / runs as f64
 }
 
 /// Of a run, each example taken so many times; not a number where no weight is drawn.

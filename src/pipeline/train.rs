@@ -10,7 +10,7 @@ use crate::batches::reader::{Fill, WINDOW_TOKENS};
 use crate::batches::{Corpus, Order, Realised, Stream, Unigram, unigram, validation};
 use crate::config::{BatchCounts, TrainConfig};
 use crate::pipeline::stage::{Frame, StageOptions};
-use crate::pipeline::{masks, start};
+use crate::pipeline::{masks, start, tokenizer_files};
 use crate::progress::short;
 use crate::shard::ShardSet;
 use crate::storage::place;
@@ -20,7 +20,7 @@ use crate::tokenizer::{Role, Tokenizer, read_written, require};
 use crate::training::spikes::Verdict;
 use crate::training::{Event, Outcome, Run, Trained, export, train as train_model};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -152,21 +152,8 @@ fn finish(
     let folder = frame.output.join("export");
     let special = tokenizer.special();
     let mut files = export(&outcome.model, special, &folder)?;
-    let json = tokenizer.to_json().as_bytes();
-    atomic::write(folder.join("tokenizer.json"), json)?;
-    let spelling = |id: Option<u32>| id.map(|id| tokenizer.spelling(id));
-    let tokenizer_config = json!({
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": outcome.model.shape.positions,
-        "mask_token": spelling(special.mask),
-        "cls_token": spelling(special.cls),
-        "sep_token": spelling(special.sep),
-        "pad_token": spelling(special.pad),
-        "unk_token": spelling(special.unk),
-    });
-    let text = format!("{tokenizer_config:#}");
-    atomic::write(folder.join("tokenizer_config.json"), text.as_bytes())?;
-    files.extend(["tokenizer.json", "tokenizer_config.json"]);
+    let positions = outcome.model.shape.positions;
+    files.extend(tokenizer_files::write(tokenizer, positions, &folder)?);
     for name in files {
         let path = folder.join(name);
         let bytes = std::fs::metadata(&path)

@@ -3,6 +3,8 @@
 //! and reads through gzip, Zstandard, bzip2 and xz. What is no usable document is
 //! handed on with its place and the reason; reading goes on behind it.
 //!
+//! `table.rs` reads labelled sentences: no documents, but rows of columns.
+//!
 //! Work is cut into chunks that depend on the inputs alone, so that any number of
 //! threads and parts reads the same documents. Memory of a chunk: its text, about
 //! 8 MiB, and one document of up to three times `max_document`.
@@ -18,6 +20,7 @@ mod json;
 pub mod mds;
 mod members;
 mod scan;
+pub mod table;
 
 pub use chunks::{Chunk, Corpus, Cursor};
 pub use document::{Outcome, Place, Rejection};

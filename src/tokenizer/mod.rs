@@ -343,6 +343,13 @@ impl Tokenizer {
         require(&self.special, role)
     }
 
+    /// How many closing tokens stand between the sentences of a pair, as its post-processor
+    /// has it; reads all of it.
+    pub fn between_pair(&self) -> usize {
+        let parsed: Value = serde_json::from_str(self.to_json()).unwrap_or_default();
+        roles::between_pair(&parsed["post_processor"])
+    }
+
     /// The tokenizer as a `tokenizer.json`, without truncation and padding.
     pub fn to_json(&self) -> &str {
         self.library.json()

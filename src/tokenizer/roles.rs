@@ -143,6 +143,27 @@ fn row_ends(processor: &Value) -> (Option<String>, Option<String>) {
     (cls, sep)
 }
 
+/// How many tokens a post-processor puts between the sequences of a pair: two in RoBERTa,
+/// one in others, and where there is no post-processor.
+pub(super) fn between_pair(processor: &Value) -> usize {
+    if let Some(processors) = processor["processors"].as_array() {
+        return processors.iter().map(between_pair).max().unwrap_or(1);
+    }
+    if processor["type"] == "RobertaProcessing" {
+        return 2;
+    }
+    let Some(pair) = processor["pair"].as_array() else {
+        return 1;
+    };
+    let behind = pair
+        .iter()
+        .skip_while(|piece| !piece["Sequence"].is_object());
+    let between = behind
+        .skip(1)
+        .take_while(|piece| !piece["Sequence"].is_object());
+    between.count().max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +194,32 @@ mod tests {
                 {"Sequence": {"id": "A", "type_id": 0}},
                 {"SpecialToken": {"id": "Z", "type_id": 0}}]}]});
         assert_eq!(row_ends(&template), (Some("A".into()), Some("Z".into())));
+    }
+
+    #[test]
+    fn a_pair_is_parted_as_its_post_processor_has_it() {
+        let piece = |kind: &str, id: &str| json!({kind: {"id": id, "type_id": 0}});
+        let [a, b] = ["A", "B"].map(|id| piece("Sequence", id));
+        let end = piece("SpecialToken", "[SEP]");
+        let template = |between: &[Value]| {
+            let pair = [
+                &[end.clone(), a.clone()],
+                between,
+                &[b.clone(), end.clone()],
+            ]
+            .concat();
+            json!({"type": "TemplateProcessing", "pair": pair})
+        };
+        let twice = template(&[end.clone(), end.clone()]);
+        assert_eq!(between_pair(&template(&[end.clone()])), 1);
+        assert_eq!(between_pair(&twice), 2);
+        assert_eq!(
+            between_pair(&json!({"type": "Sequence", "processors": [{}, twice]})),
+            2
+        );
+        assert_eq!(between_pair(&json!({"type": "RobertaProcessing"})), 2);
+        assert_eq!(between_pair(&json!({"type": "BertProcessing"})), 1);
+        assert_eq!(between_pair(&Value::Null), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! candle's gradients.
 
 pub mod checkpoint;
+pub mod classifier;
 pub mod device;
 pub mod engine;
 pub mod event_file;
@@ -33,10 +34,12 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
-pub use hugging_face::{export, files, import};
+pub use classifier::{Classifier, FineTuning, Targets};
+pub use hugging_face::{encoder, export, export_classifier, files, import};
 pub use metrics::{Trained, Validated};
 pub use model::{Model, Noise};
 pub use ops::cross_entropy::{Prediction, Tally};
 pub use parameters::Parameters;
 pub use run::{Event, Outcome, Run, train};
 pub use spikes::{Spike, SpikeFile};
+pub use tokens::SentenceRow;

@@ -11,8 +11,12 @@ use crate::parallel::chunks;
 
 /// Norm of all gradients together, each multiplied by `scale`.
 pub fn norm<T: Real>(gradients: &Parameters<T>, scale: f64) -> f64 {
-    let named = gradients.named();
-    let pieces: Vec<&[T]> = named.iter().flat_map(|(_, m)| m.chunks(PIECE)).collect();
+    norm_of(gradients.named().into_iter().map(|(_, m)| m), scale)
+}
+
+/// As [`norm`], of these gradients.
+pub fn norm_of<'a, T: Real>(gradients: impl Iterator<Item = &'a Matrix<T>>, scale: f64) -> f64 {
+    let pieces: Vec<&[T]> = gradients.flat_map(|m| m.chunks(PIECE)).collect();
     let squares = chunks::collect(pieces, |piece| {
         lanes::wide(
             #[inline(always)]
@@ -52,40 +56,79 @@ impl<T: Real> AdamW<T> {
         step: u64,
         learning_rate: f64,
     ) {
-        let power = step as f64 + 1.0;
-        let numbers = Numbers {
-            scale: T::from_f64(scale),
-            beta1: T::from_f64(config.beta1),
-            beta2: T::from_f64(config.beta2),
-            epsilon: T::from_f64(config.epsilon),
-            correction: T::from_f64(1.0 / (1.0 - config.beta2.powf(power))),
-        };
-        let corrected = 1.0 - config.beta1.powf(power);
-        let mut pieces = Vec::new();
         let moments = self.first.named_mut().into_iter();
         let moments = moments.zip(self.second.named_mut());
         let all = parameters.named_mut().into_iter().zip(gradients.named());
-        for (((name, p), (_, g)), ((_, m), (_, v))) in all.zip(moments) {
-            let (decay, factor) = config.of_parameter(&name);
-            let rates = Rates {
-                kept: T::from_f64(1.0 - factor * learning_rate * decay),
-                rate: T::from_f64(factor * learning_rate / corrected),
-            };
-            assert_eq!(p.len(), g.len(), "a gradient for every parameter");
-            let slices = p.chunks_mut(PIECE).zip(g.chunks(PIECE));
-            let moments = m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE));
-            for ((p, g), (m, v)) in slices.zip(moments) {
-                pieces.push((rates, p, g, m, v));
-            }
-        }
-        type Piece<'a, T> = (Rates<T>, &'a mut [T], &'a [T], &'a mut [T], &'a mut [T]);
-        chunks::each(pieces, |(rates, p, g, m, v): Piece<T>| {
-            lanes::wide(
-                #[inline(always)]
-                || numbers.apply(rates, p, g, m, v),
-            );
-        });
+        let slots = all
+            .zip(moments)
+            .map(|(((name, parameter), (_, gradient)), moments)| {
+                let ((_, first), (_, second)) = moments;
+                Slot {
+                    name,
+                    parameter,
+                    gradient,
+                    first,
+                    second,
+                }
+            });
+        update(config, slots, scale, step, learning_rate);
     }
+}
+
+/// A parameter with its gradient and its two moments.
+pub struct Slot<'a, T> {
+    /// Its name.
+    pub name: String,
+    /// The parameter.
+    pub parameter: &'a mut Matrix<T>,
+    /// Its gradient, before it is scaled.
+    pub gradient: &'a Matrix<T>,
+    /// Moving average of gradients.
+    pub first: &'a mut Matrix<T>,
+    /// Moving average of their squares.
+    pub second: &'a mut Matrix<T>,
+}
+
+/// One update of the parameters of `slots`; see [`AdamW::update`].
+pub fn update<'a, T: Real>(
+    config: &OptimizerConfig,
+    slots: impl Iterator<Item = Slot<'a, T>>,
+    scale: f64,
+    step: u64,
+    learning_rate: f64,
+) {
+    let power = step as f64 + 1.0;
+    let numbers = Numbers {
+        scale: T::from_f64(scale),
+        beta1: T::from_f64(config.beta1),
+        beta2: T::from_f64(config.beta2),
+        epsilon: T::from_f64(config.epsilon),
+        correction: T::from_f64(1.0 / (1.0 - config.beta2.powf(power))),
+    };
+    let corrected = 1.0 - config.beta1.powf(power);
+    let mut pieces = Vec::new();
+    for slot in slots {
+        let (decay, factor) = config.of_parameter(&slot.name);
+        let rates = Rates {
+            kept: T::from_f64(1.0 - factor * learning_rate * decay),
+            rate: T::from_f64(factor * learning_rate / corrected),
+        };
+        let (p, g) = (slot.parameter, slot.gradient);
+        assert_eq!(p.len(), g.len(), "a gradient for every parameter");
+        let slices = p.chunks_mut(PIECE).zip(g.chunks(PIECE));
+        let moments = slot.first.chunks_mut(PIECE);
+        let moments = moments.zip(slot.second.chunks_mut(PIECE));
+        for ((p, g), (m, v)) in slices.zip(moments) {
+            pieces.push((rates, p, g, m, v));
+        }
+    }
+    type Piece<'a, T> = (Rates<T>, &'a mut [T], &'a [T], &'a mut [T], &'a mut [T]);
+    chunks::each(pieces, |(rates, p, g, m, v): Piece<T>| {
+        lanes::wide(
+            #[inline(always)]
+            || numbers.apply(rates, p, g, m, v),
+        );
+    });
 }
 
 /// What differs from parameter to parameter.

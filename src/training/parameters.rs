@@ -67,7 +67,8 @@ pub struct Parameters<T> {
     pub words: Matrix<T>,
     /// Position embeddings, `positions × hidden`; none with rotary positions.
     pub positions: Option<Matrix<T>>,
-    /// Token-type embeddings, `types × hidden`; every token is of the first type.
+    /// Token-type embeddings, `types × hidden`; every token is of the first type, but for
+    /// those of the second sentence of a pair.
     pub token_types: Option<Matrix<T>>,
     /// After the sum of embeddings.
     pub embedding_norm: LayerNorm<T>,
@@ -264,7 +265,7 @@ impl<T: Real> Parameters<T> {
 }
 
 impl<T> LayerNorm<T> {
-    fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
         std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 }
@@ -295,7 +296,7 @@ impl<T> Decoder<T> {
 }
 
 impl<T> Linear<T> {
-    fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Matrix<T>> {
         std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 }
@@ -433,7 +434,7 @@ impl Fill {
 }
 
 /// Two draws of the standard normal distribution (Box and Muller 1958).
-fn normal_pair(generator: &mut Generator) -> (f64, f64) {
+pub(super) fn normal_pair(generator: &mut Generator) -> (f64, f64) {
     // 1 − u is in (0, 1]: its logarithm is finite.
     let radius = (-2.0 * (1.0 - generator.unit()).ln()).sqrt();
     let angle = std::f64::consts::TAU * generator.unit();

@@ -16,6 +16,9 @@ pub struct Tokens {
     pub places: Vec<u32>,
     /// Tokens of each attention run; no token attends to another run.
     pub runs: Vec<usize>,
+    /// Type of each token, which tells the sentences of a pair apart; none where all are of
+    /// the first.
+    pub types: Vec<u32>,
     /// Name of each token to the dropout: row of the step, then place in the row as it
     /// was.
     pub keys: Vec<u64>,
@@ -42,7 +45,60 @@ pub struct Whole {
     pub removed: Vec<u32>,
 }
 
+/// A sentence, or a pair of them, with its special tokens: what a row of a classifier is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentenceRow {
+    /// Its ids.
+    pub ids: Vec<TokenId>,
+    /// The first token of the second sentence; behind the last where there is one sentence.
+    pub second: usize,
+}
+
 impl Tokens {
+    /// The tokens of `rows`, the first of each predicted, in a model of `vocabulary` ids,
+    /// `positions` and `types` of tokens. Refuses rows that it has no room for.
+    pub fn of_sentences(
+        rows: &[&SentenceRow],
+        [vocabulary, positions, types]: [usize; 3],
+    ) -> Result<Self> {
+        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+        let largest = rows.iter().flat_map(|row| &row.ids).max();
+        let fits = largest.is_none_or(|&id| (id as usize) < vocabulary);
+        if !fits || longest > positions || rows.iter().any(|row| row.ids.is_empty()) {
+            return Err(Error::mismatch(
+                "sentences",
+                format!("ids up to {largest:?} in rows of up to {longest} tokens"),
+                format!("ids below {vocabulary} in rows of 1 to {positions} tokens"),
+                "tokenizer and model must belong together",
+            ));
+        }
+        let mut tokens = Self {
+            ids: Vec::new(),
+            places: Vec::new(),
+            runs: rows.iter().map(|row| row.ids.len()).collect(),
+            types: Vec::new(),
+            keys: Vec::new(),
+            whole: None,
+            predicted: Vec::with_capacity(rows.len()),
+            weights: Vec::new(),
+        };
+        let pairs = types > 1 && rows.iter().any(|row| row.second < row.ids.len());
+        for (number, row) in rows.iter().enumerate() {
+            tokens.predicted.push(tokens.ids.len() as u32);
+            tokens.ids.extend(&row.ids);
+            let places = 0..row.ids.len() as u32;
+            tokens.places.extend(places.clone());
+            tokens
+                .keys
+                .extend(places.clone().map(|place| key(0, number, place)));
+            if pairs {
+                let second = |place| u32::from(place as usize >= row.second);
+                tokens.types.extend(places.map(second));
+            }
+        }
+        Ok(tokens)
+    }
+
     /// The tokens of `batch`, whose first row is row `first_row` of the step. Refuses
     /// ids, lengths and positions that the model has no room for, attention runs that are
     /// not those of its rows, and rows of the layout `sentinel`.
@@ -69,6 +125,7 @@ impl Tokens {
             ids,
             places: batch.position_ids(),
             runs: batch.run_lengths().map(|n| n as usize).collect(),
+            types: Vec::new(),
             keys,
             whole: removed.then(|| Whole::new(batch, first_row)),
             predicted: without_padding(&batch.predicted, lengths, row_width(batch)),
@@ -112,6 +169,7 @@ impl Whole {
     }
 }
 
+/// Name to the dropout of the token at `place` of a row.
 fn key(first_row: u64, row: usize, place: u32) -> u64 {
     (first_row + row as u64) << 24 | u64::from(place)
 }

@@ -5,6 +5,7 @@ mod count;
 mod evaluate;
 mod exchange;
 mod experiment;
+mod finetune;
 mod mask;
 mod plot;
 mod run;
@@ -32,6 +33,7 @@ pub fn all() -> Result<Vec<Command>> {
         train::command()?,
         experiment::command(),
         evaluate::command()?,
+        finetune::command()?,
         plot::command(),
         exchange::export_command()?,
         artefacts::inspect_command()?,
@@ -53,6 +55,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> Result<()> {
         "train" => train::run(matches),
         "experiment" => experiment::run(matches),
         "evaluate" => evaluate::run(matches),
+        "finetune" => finetune::run(matches),
         "plot" => plot::run(matches),
         "inspect" => artefacts::inspect(matches),
         _ => artefacts::verify(matches),

@@ -62,7 +62,7 @@ pub fn export(model: &Model, special: &SpecialTokens, folder: &Path) -> Result<V
 }
 
 /// Rows that a file has and the model has not.
-struct Padding {
+pub(super) struct Padding {
     /// The padding id.
     id: Option<usize>,
     /// Behind the vocabulary: RoBERTa needs a padding id, inside the vocabulary; a
@@ -73,7 +73,7 @@ struct Padding {
 }
 
 impl Padding {
-    fn of(model: &Model, special: &SpecialTokens) -> Self {
+    pub fn of(model: &Model, special: &SpecialTokens) -> Self {
         let named = special.pad.map(|id| id as usize);
         if !counts_from_padding(model.shape.architecture) {
             return Self {
@@ -91,7 +91,7 @@ impl Padding {
     }
 
     /// The tensor at `place` of the parameter that we call `ours`.
-    fn tensor<'a>(&self, ours: &str, place: Place, matrix: &'a Matrix<f32>) -> Tensor<'a> {
+    pub fn tensor<'a>(&self, ours: &str, place: Place, matrix: &'a Matrix<f32>) -> Tensor<'a> {
         // Biases and norms are vectors in files, and one row here.
         let vector = ours.ends_with("bias") || ours.contains("norm");
         let width = if vector { 1 } else { matrix.cols() };
@@ -121,7 +121,8 @@ impl Padding {
     }
 }
 
-fn configuration(model: &Model, special: &SpecialTokens, padding: &Padding) -> Value {
+/// The keys of `config.json` that any model of the architecture has.
+pub(super) fn configuration(model: &Model, special: &SpecialTokens, padding: &Padding) -> Value {
     let shape = &model.shape;
     let class = names(shape.architecture).class;
     let class = match shape.decoder {

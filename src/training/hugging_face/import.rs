@@ -65,7 +65,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The safetensors files of the model in `folder`.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: HashMap<String, String>,
@@ -213,7 +213,7 @@ impl Reading {
 }
 
 /// Copies a tensor to its place; else its shape, and how many numbers were expected.
-fn fill(
+pub(super) fn fill(
     matrix: &mut Matrix<f32>,
     place: &Place,
     before: usize,
@@ -230,7 +230,7 @@ fn fill(
 }
 
 /// Norms of the first BERT files are called gamma and beta.
-fn modern_name(name: &str) -> String {
+pub(super) fn modern_name(name: &str) -> String {
     match name.rsplit_once('.') {
         Some((module, "gamma")) => format!("{module}.weight"),
         Some((module, "beta")) => format!("{module}.bias"),

@@ -11,7 +11,7 @@ pub(super) struct Names {
     pub body: &'static str,
     words: &'static str,
     embedding_norm: &'static str,
-    layers: &'static str,
+    pub layers: &'static str,
     attention_norm: &'static str,
     qkv: &'static [&'static str],
     attention_out: &'static str,
@@ -93,6 +93,45 @@ pub(super) fn names(architecture: Architecture) -> &'static Names {
         Architecture::Roberta => &ROBERTA,
         Architecture::RobertaPrelayernorm => &ROBERTA_PRELAYERNORM,
         Architecture::Modernbert => &MODERNBERT,
+    }
+}
+
+/// What an architecture calls the head of a classifier.
+pub(super) struct HeadNames {
+    /// The class of `transformers` that is the classifier.
+    pub class: &'static str,
+    pub dense: &'static str,
+    /// Of ModernBERT alone.
+    pub norm: &'static str,
+    pub out: &'static str,
+}
+
+/// The names of a classifier's head of `architecture`.
+pub(super) fn head_names(architecture: Architecture) -> HeadNames {
+    let roberta = HeadNames {
+        class: "RobertaForSequenceClassification",
+        dense: "classifier.dense",
+        norm: "",
+        out: "classifier.out_proj",
+    };
+    match architecture {
+        Architecture::Roberta => roberta,
+        Architecture::RobertaPrelayernorm => HeadNames {
+            class: "RobertaPreLayerNormForSequenceClassification",
+            ..roberta
+        },
+        Architecture::Bert => HeadNames {
+            class: "BertForSequenceClassification",
+            dense: "bert.pooler.dense",
+            norm: "",
+            out: "classifier",
+        },
+        Architecture::Modernbert => HeadNames {
+            class: "ModernBertForSequenceClassification",
+            dense: "head.dense",
+            norm: "head.norm",
+            out: "classifier",
+        },
     }
 }
 

@@ -6,6 +6,7 @@
 //! only; nothing else of that layer reaches the loss. Memory of a training pass: about
 //! (8 hidden + 2 feed-forward) numbers a token and layer, and one block of logits.
 
+mod classifier;
 mod decoder;
 mod head;
 mod layer;

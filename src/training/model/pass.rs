@@ -63,14 +63,7 @@ impl<T: Real> Pass<'_, T> {
     /// Sum of the embeddings, normed, with dropout: `tokens × hidden`.
     pub fn embed(&self) -> (Matrix<T>, Normed<T>) {
         let parameters = &self.model.parameters;
-        let sum = embedding::forward(
-            &self.tokens.ids,
-            &self.tokens.places,
-            &parameters.words,
-            parameters.positions.as_ref(),
-            parameters.token_types.as_ref(),
-            &self.model.pool,
-        );
+        let sum = embedding::forward(self.tokens, parameters, &self.model.pool);
         let (mut x, normed) = self.norm(sum, &parameters.embedding_norm);
         residual::apply(&mut x, self.dropout(), &self.tokens.keys);
         (x, normed)
@@ -92,6 +85,9 @@ impl<T: Real> Pass<'_, T> {
             embedding_backward(positions, &d, &self.tokens.places, into);
         }
         if let (Some(types), Some(into)) = (&parameters.token_types, &mut gradients.token_types) {
+            if !self.tokens.types.is_empty() {
+                return embedding_backward(types, &d, &self.tokens.types, into);
+            }
             let mut sums = d.column_sums().to_vec();
             sums.resize(types.len(), T::zero());
             into.accumulate(Matrix::new(types.rows(), types.cols(), sums));

@@ -1,39 +1,29 @@
-//! Word embeddings, plus those of positions and of the first token type where there are
-//! any.
+//! Word embeddings, plus those of positions and of token types where there are any.
 
 use super::ROWS;
-use crate::base::token::TokenId;
 use crate::parallel::chunks;
 use crate::training::lanes;
 use crate::training::matrix::Matrix;
+use crate::training::parameters::Parameters;
 use crate::training::pool::Pool;
 use crate::training::real::Real;
+use crate::training::tokens::Tokens;
 
-/// `word[id] + position[place] + type[0]` for every token, in memory of `pool`.
-pub fn forward<T: Real>(
-    ids: &[TokenId],
-    places: &[u32],
-    words: &Matrix<T>,
-    positions: Option<&Matrix<T>>,
-    token_types: Option<&Matrix<T>>,
-    pool: &Pool<T>,
-) -> Matrix<T> {
+/// `word[id] + position[place] + type[its type]` for every token, in memory of `pool`.
+pub fn forward<T: Real>(tokens: &Tokens, parameters: &Parameters<T>, pool: &Pool<T>) -> Matrix<T> {
+    let words = &parameters.words;
     let width = words.cols();
-    let mut out = Matrix::of(pool, ids.len(), width);
-    let pieces = out
-        .chunks_mut(ROWS * width)
-        .zip(ids.chunks(ROWS))
-        .zip(places.chunks(ROWS))
-        .collect();
-    type Piece<'a, T> = ((&'a mut [T], &'a [TokenId]), &'a [u32]);
-    chunks::each(pieces, |((out, ids), places): Piece<T>| {
-        for ((out, &id), &place) in out.chunks_exact_mut(width).zip(ids).zip(places) {
-            out.copy_from_slice(words.row(id as usize));
-            if let Some(positions) = positions {
-                lanes::add(out, positions.row(place as usize));
+    let mut out = Matrix::of(pool, tokens.ids.len(), width);
+    let pieces = out.chunks_mut(ROWS * width).enumerate().collect();
+    chunks::each(pieces, |(piece, out): (usize, &mut [T])| {
+        for (token, out) in (piece * ROWS..).zip(out.chunks_exact_mut(width)) {
+            out.copy_from_slice(words.row(tokens.ids[token] as usize));
+            if let Some(positions) = &parameters.positions {
+                lanes::add(out, positions.row(tokens.places[token] as usize));
             }
-            if let Some(types) = token_types {
-                lanes::add(out, types.row(0));
+            if let Some(types) = &parameters.token_types {
+                let of_token = tokens.types.get(token).map_or(0, |&of_token| of_token);
+                lanes::add(out, types.row(of_token as usize));
             }
         }
     });

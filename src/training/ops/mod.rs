@@ -11,6 +11,7 @@ pub mod gelu;
 pub mod norm;
 pub mod residual;
 pub mod rotary;
+pub mod tanh;
 pub mod tile;
 
 use super::matrix::Matrix;
