@@ -30,7 +30,7 @@ pub use count::{CountConfig, Punctuation, Unit, Unknown, WordRules};
 pub use device::{Device, Precision};
 pub use evaluate::EvaluateConfig;
 pub use exchange::{DocumentEnd, ExportConfig, ExportFormat, IdFormat, IdType, ImportConfig};
-pub use experiment::{ExperimentConfig, GridConfig, PivotConfig, PlotConfig, Setting};
+pub use experiment::{ExperimentConfig, GridConfig, PlotConfig, Setting, TableConfig};
 pub use finetune::{FinetuneConfig, Metric, Task};
 pub use loader::LoaderConfig;
 pub use masking::{Budget, Layout, Level, MaskingConfig, Overshoot, RandomIds, Strategy};

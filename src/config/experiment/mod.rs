@@ -47,19 +47,20 @@ pub struct PlotConfig {
     pub grids: Vec<String>,
 }
 
-/// A table of one key against another.
+/// A table: settings and their measures, or one key against another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PivotConfig {
+pub struct TableConfig {
     /// Its title.
     pub name: String,
-    /// Key of train whose values have a row each.
-    #[serde(default = "corruption_rate")]
-    pub rows: String,
+    /// Key of train whose values have a row each, with columns; without both, every setting
+    /// has a row and every measure a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
     /// Key of train whose values have a column each.
-    #[serde(default = "prediction_rate")]
-    pub columns: String,
-    /// Measures, a table each; without any, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<String>,
+    /// Measures in it; with rows and columns, a table each. Without any, all.
     #[serde(default)]
     pub measures: Vec<String>,
     /// Grids in it; without any, all.
@@ -69,10 +70,6 @@ pub struct PivotConfig {
 
 fn corruption_rate() -> String {
     "masking.corruption_rate".into()
-}
-
-fn prediction_rate() -> String {
-    "masking.prediction_rate".into()
 }
 
 /// An experiment. Paths are relative to the TOML file.
@@ -121,8 +118,8 @@ pub struct ExperimentConfig {
     pub measures: Vec<String>,
     /// Pairs of settings whose differences are told; without any, each against the first.
     pub compare: Vec<[String; 2]>,
-    /// Tables of one key against another, beside that of all settings.
-    pub table: Vec<PivotConfig>,
+    /// Tables, beside that of all settings.
+    pub table: Vec<TableConfig>,
     /// Pictures.
     pub plot: Vec<PlotConfig>,
 }
@@ -261,6 +258,16 @@ impl ExperimentConfig {
                 ));
             }
         }
+        for table in &self.table {
+            if table.rows.is_some() != table.columns.is_some() {
+                return Err(Error::usage(
+                    format!("table {}", table.name),
+                    "one of rows and columns",
+                    "both keys of train, or neither",
+                    "for all settings with their measures leave both out",
+                ));
+            }
+        }
         for plot in &self.plot {
             grid::check_name("plot", &plot.name)?;
         }
@@ -362,6 +369,10 @@ mod tests {
             (
                 "[[grid]]\nname = \"a\"\ntrain.masking.corruption_rate = [0.4, 1.5]\n",
                 "1.5",
+            ),
+            (
+                "[[grid]]\nname = \"a\"\n[[table]]\nname = \"t\"\nrows = \"steps\"\n",
+                "one of rows and columns",
             ),
             (
                 "[[grid]]\nname = \"a\"\n[[plot]]\nname = \"p\"\ngrids = [\"b\"]\n",

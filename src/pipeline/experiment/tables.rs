@@ -2,7 +2,7 @@
 
 use super::results::{Measured, Results};
 use crate::base::error::{Error, Result};
-use crate::config::{ExperimentConfig, PivotConfig, Setting};
+use crate::config::{ExperimentConfig, Setting, TableConfig};
 use crate::evaluation::Spread;
 use std::fmt::Write as _;
 
@@ -57,13 +57,25 @@ pub fn markdown(
         );
     }
     out += &all(results);
-    for pivot in &config.table {
-        let measures = match pivot.measures.is_empty() {
+    for asked in &config.table {
+        let measures = match asked.measures.is_empty() {
             true => &results.measures,
-            false => &pivot.measures,
+            false => &asked.measures,
+        };
+        let chosen: Vec<(&Setting, &Measured)> = settings
+            .iter()
+            .filter(|setting| asked.grids.is_empty() || asked.grids.contains(&setting.grid))
+            .filter_map(|setting| Some((setting, results.setting(&setting.name)?)))
+            .collect();
+        let (Some(rows), Some(columns)) = (&asked.rows, &asked.columns) else {
+            let measured = chosen.iter().map(|(_, measured)| *measured);
+            let listed = listed(measured, measures);
+            let _ = write!(out, "\n## {}\n\n{listed}", asked.name);
+            continue;
         };
         for measure in measures {
-            out += &crossed(pivot, measure, settings, results)?;
+            let crossed = crossed(asked, [rows, columns], measure, &chosen)?;
+            let _ = write!(out, "\n## {}: {measure}\n\n{crossed}", asked.name);
         }
     }
     Ok(out)
@@ -75,24 +87,13 @@ pub fn all(results: &Results) -> String {
         "Mean ± standard deviation over seeds, and the 95 % bootstrap interval over seeds and \
          examples. Losses in nats a label (lower is better), all others in per cent.\n\n",
     );
-    let mut head = vec!["setting".to_owned(), "seeds".to_owned()];
-    head.extend(results.measures.iter().cloned());
-    let rows = results.settings.iter().map(|measured| {
-        let mut row = vec![measured.setting.clone(), measured.seeds.len().to_string()];
-        let cell = |name: &String| {
-            let spread = measured.measures.get(name);
-            spread.map_or(NOTHING.into(), |spread| value(name, spread))
-        };
-        row.extend(results.measures.iter().map(cell));
-        row
-    });
-    out += &table(&head, &rows.collect::<Vec<_>>());
+    out += &listed(results.settings.iter(), &results.measures);
     if results.differences.is_empty() {
         return out;
     }
     out += "\nDifferences, seed by seed and example by example, with their 95 % bootstrap \
             intervals; * where the interval leaves out 0.\n\n";
-    head[0] = "difference".into();
+    let head = head("difference", &results.measures);
     let rows = results.differences.iter().map(|compared| {
         let both = format!("{} − {}", compared.setting, compared.against);
         let mut row = vec![both, compared.seeds.len().to_string()];
@@ -107,29 +108,45 @@ pub fn all(results: &Results) -> String {
     out
 }
 
+fn head(first: &str, measures: &[String]) -> Vec<String> {
+    let mut head = vec![first.to_owned(), "seeds".to_owned()];
+    head.extend(measures.iter().cloned());
+    head
+}
+
+/// A row a setting, a column a measure.
+fn listed<'a>(settings: impl Iterator<Item = &'a Measured>, measures: &[String]) -> String {
+    let rows = settings.map(|measured| {
+        let mut row = vec![measured.setting.clone(), measured.seeds.len().to_string()];
+        row.extend(measures.iter().map(|name| cell(measured, name)));
+        row
+    });
+    table(&head("setting", measures), &rows.collect::<Vec<_>>())
+}
+
+/// A measure of a setting.
+fn cell(measured: &Measured, measure: &str) -> String {
+    let spread = measured.measures.get(measure);
+    spread.map_or(NOTHING.into(), |spread| value(measure, spread))
+}
+
 /// One measure by the values of one key and those of another.
 fn crossed(
-    pivot: &PivotConfig,
+    asked: &TableConfig,
+    keys: [&str; 2],
     measure: &str,
-    settings: &[Setting],
-    results: &Results,
+    chosen: &[(&Setting, &Measured)],
 ) -> Result<String> {
     let mut rows: Vec<String> = Vec::new();
     let mut columns: Vec<String> = Vec::new();
     let mut cells: Vec<(usize, usize, &Measured)> = Vec::new();
-    for setting in settings
-        .iter()
-        .filter(|s| pivot.grids.is_empty() || pivot.grids.contains(&s.grid))
-    {
-        let Some(measured) = results.setting(&setting.name) else {
-            continue;
-        };
-        let row = place(&mut rows, setting.told(&pivot.rows));
-        let column = place(&mut columns, setting.told(&pivot.columns));
+    for (setting, measured) in chosen {
+        let row = place(&mut rows, setting.told(keys[0]));
+        let column = place(&mut columns, setting.told(keys[1]));
         let other = cells.iter().find(|cell| (cell.0, cell.1) == (row, column));
         if let Some((_, _, other)) = other {
             return Err(Error::usage(
-                format!("table {}", pivot.name),
+                format!("table {}", asked.name),
                 format!("{} and {} in one cell", other.setting, setting.name),
                 "settings that differ in the keys rows and columns",
                 "name the grids that shall be in the table: grids = [\"…\"]",
@@ -138,23 +155,18 @@ fn crossed(
         cells.push((row, column, measured));
     }
     let [row_order, column_order] = [&rows, &columns].map(|values| sorted(values));
-    let mut head = vec![format!("{} ↓ {} →", pivot.rows, pivot.columns)];
+    let mut head = vec![format!("{} ↓ {} →", keys[0], keys[1])];
     head.extend(column_order.iter().map(|&column| columns[column].clone()));
     let lines = row_order.iter().map(|&row| {
         let mut line = vec![rows[row].clone()];
         line.extend(column_order.iter().map(|&column| {
-            let cell = cells.iter().find(|cell| (cell.0, cell.1) == (row, column));
-            let spread = cell.and_then(|cell| cell.2.measures.get(measure));
-            spread.map_or(NOTHING.into(), |spread| value(measure, spread))
+            let found = cells.iter().find(|cell| (cell.0, cell.1) == (row, column));
+            found.map_or(NOTHING.into(), |found| cell(found.2, measure))
         }));
         line
     });
     let lines: Vec<Vec<String>> = lines.collect();
-    Ok(format!(
-        "\n## {}: {measure}\n\n{}",
-        pivot.name,
-        table(&head, &lines)
-    ))
+    Ok(table(&head, &lines))
 }
 
 /// The place of `value` in `values`, at their end where it is new.

@@ -23,6 +23,12 @@ train.masking.prediction_rate = 0.4
 [[table]]
 name = "Corruption and prediction"
 measures = ["blimp"]
+rows = "masking.corruption_rate"
+columns = "masking.prediction_rate"
+
+[[table]]
+name = "Two copies"
+grids = ["20-40"]
 
 [[plot]]
 name = "by-rate"
@@ -133,6 +139,9 @@ fn tables_tell_means_deviations_and_intervals() {
     let cells: Vec<&str> = row.split('|').map(str::trim).collect();
     assert_eq!(cells[2], "–");
     assert!(cells[3].starts_with("75.0 ±"), "{row}");
+    let (_, alone) = text.split_once("## Two copies\n\n").unwrap();
+    assert_eq!(alone.lines().count(), 3, "{alone}");
+    has(alone, "| 20-40   | 2     | 75.0 ±");
     let csv = tables::csv(&results);
     assert!(csv.starts_with("setting,against,measure,mean,deviation,low,high,seeds,examples\n"));
     assert!(csv.contains("\nrates-0.15,,blimp,0.25,0,"), "{csv}");
@@ -143,7 +152,7 @@ fn tables_tell_means_deviations_and_intervals() {
 #[test]
 fn two_settings_in_one_cell_are_refused() {
     let (mut config, settings) = experiment();
-    config.table[0].rows = "rows.length".into();
+    config.table[0].rows = Some("rows.length".into());
     let results = Results::of(&config, &settings, &done(&settings)).unwrap();
     let error = tables::markdown(&config, &settings, &results).unwrap_err();
     let told = error.to_string();

@@ -2,6 +2,8 @@
 //! any number of threads, skipping what is done, refusing what does not fit, and the
 //! errors that tell what to do.
 
+mod experiment;
+
 use cloze::base::generator::{Key, Purpose};
 use std::collections::BTreeMap;
 use std::fs;
