@@ -72,6 +72,7 @@ test_share = 0.3
 learning_rates = [1e-3]
 batch_sizes = [8]
 epochs = 2
+max_length = 32
 
 [[plot]]
 name = "by-rate"
@@ -132,15 +133,15 @@ fn an_experiment_in_parts_is_that_of_one_machine_and_grows_by_seeds() {
         arguments.extend(more);
         String::from_utf8(done(&arguments).stdout).unwrap()
     };
-    let told = run(&work, &["--part", "2", "--of", "3"]);
+    let told = run(&work, &["--part", "1", "--of", "3"]);
     assert!(told.contains("this part is done"), "{told}");
     let told = run(&work, &["--report"]);
     assert!(
         told.contains("rates-0.4") && !told.contains("rates-0.15 "),
         "{told}"
     );
-    run(&work, &["--part", "1", "--of", "3"]);
-    let told = run(&work, &["--part", "3", "--of", "3"]);
+    run(&work, &["--part", "0", "--of", "3"]);
+    let told = run(&work, &["--part", "2", "--of", "3"]);
     assert!(
         told.contains("| rates-0.15 "),
         "the last part reports: {told}"
@@ -164,6 +165,15 @@ fn an_experiment_in_parts_is_that_of_one_machine_and_grows_by_seeds() {
         told.contains("steps") && told.contains("--overwrite"),
         "{told}"
     );
+    let missing = [
+        "experiment",
+        &toml,
+        "--work",
+        &work,
+        "--set",
+        "evaluate.blimp=none.jsonl",
+    ];
+    assert!(fails(1, &missing).contains("none.jsonl"));
     let unknown = [
         "experiment",
         &toml,

@@ -233,6 +233,19 @@ impl ExperimentConfig {
         }
         for setting in settings {
             setting.train.check()?;
+            let positions = setting.train.model().shape().positions;
+            let longest = self
+                .finetune
+                .iter()
+                .find(|task| task.1.max_length > positions);
+            if let (Some((name, task)), None) = (longest, &setting.train.model.from) {
+                return Err(Error::usage(
+                    format!("finetune.{name}.max_length"),
+                    task.max_length.to_string(),
+                    format!("at most the {positions} positions of {}", setting.name),
+                    "lower it, or raise train.model.positions",
+                ));
+            }
         }
         for name in self.compare.iter().flatten() {
             if !settings.iter().any(|setting| setting.name == *name) {
@@ -272,6 +285,22 @@ impl ExperimentConfig {
             grid::check_name("plot", &plot.name)?;
         }
         Ok(())
+    }
+
+    /// The files that models are measured by.
+    pub fn files(&self) -> Vec<&Path> {
+        let pairs = self.evaluate.iter().filter_map(|e| e.blimp.as_deref());
+        let mut files: Vec<&Path> = pairs.collect();
+        for task in self.finetune.values() {
+            files.push(&task.train);
+            files.extend(
+                [&task.dev, &task.test]
+                    .into_iter()
+                    .flatten()
+                    .map(PathBuf::as_path),
+            );
+        }
+        files
     }
 
     /// Makes the paths relative to `folder`, but for those of the trainings.

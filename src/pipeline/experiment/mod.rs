@@ -64,6 +64,12 @@ pub fn experiment(
 ) -> Result<Option<Results>> {
     config.check(settings)?;
     place::check_local(work, "an experiment's work")?;
+    if what == Do::All {
+        // Not first after hours of training.
+        for file in config.files() {
+            InputRecord::of(file)?;
+        }
+    }
     let part = options.part;
     let options = StageOptions {
         part: Part::WHOLE,
@@ -80,9 +86,10 @@ pub fn experiment(
     let shards = ShardSet::open(&shards)?.artefact().as_input();
     let cells: Vec<Cell> = cells(config, settings, work, &shards, &options)?;
     if what == Do::All {
-        let mine = |index: &usize| index % part.of as usize == part.index as usize;
-        for index in (0..cells.len()).filter(mine) {
-            let cell = &cells[index];
+        for (index, cell) in cells.iter().enumerate() {
+            if !part.has(index as u64) {
+                continue;
+            }
             let which = format!("{} of {}: {}", index + 1, cells.len(), cell.told());
             cell.run(&which, &options)?;
         }
