@@ -27,7 +27,7 @@ pub use results::{Compared, Measured, Results};
 
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
-use crate::config::{EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting};
+use crate::config::{EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting, TrainConfig};
 use crate::evaluation::{Example, Examples};
 use crate::pipeline::evaluate::evaluate;
 use crate::pipeline::finetune::finetune;
@@ -64,18 +64,15 @@ pub fn experiment(
 ) -> Result<Option<Results>> {
     config.check(settings)?;
     place::check_local(work, "an experiment's work")?;
-    if what == Do::All {
-        // Not first after hours of training.
-        for file in config.files() {
-            InputRecord::of(file)?;
-        }
-    }
     let part = options.part;
     let options = StageOptions {
         part: Part::WHOLE,
         seed: config.seed,
         ..options.clone()
     };
+    // Files that are not there are told of before hours of training.
+    let files = config.files().into_iter().map(InputRecord::of);
+    let mut inputs: Vec<InputRecord> = files.collect::<Result<_>>()?;
     let shards = match &config.shards {
         Some(shards) => shards.clone(),
         None => Layout::new(work).shards,
@@ -83,8 +80,8 @@ pub fn experiment(
     if let Some(pipeline) = config.pipeline().filter(|_| what == Do::All) {
         run::run(&pipeline, work, &[], &options, |_| {})?;
     }
-    let shards = ShardSet::open(&shards)?.artefact().as_input();
-    let cells: Vec<Cell> = cells(config, settings, work, &shards, &options)?;
+    inputs.push(ShardSet::open(&shards)?.artefact().as_input());
+    let cells = cells(config, settings, [work, &shards], &inputs, &options)?;
     if what == Do::All {
         for (index, cell) in cells.iter().enumerate() {
             if !part.has(index as u64) {
@@ -110,28 +107,57 @@ pub fn experiment(
 
 /// A setting with a seed: one model and all that is measured of it.
 struct Cell<'a> {
+    config: &'a ExperimentConfig,
     setting: &'a Setting,
     seed: u64,
     folder: PathBuf,
     shards: PathBuf,
     frame: Frame,
-    tasks: BTreeMap<&'a str, FinetuneConfig>,
-    evaluate: Option<&'a EvaluateConfig>,
 }
 
+/// What changes what is measured; which files, their fingerprints say.
 #[derive(Serialize)]
 struct Configuration<'a> {
-    train: serde_json::Value,
-    evaluate: Option<&'a EvaluateConfig>,
-    finetune: &'a BTreeMap<&'a str, FinetuneConfig>,
+    train: TrainConfig,
+    evaluate: Option<EvaluateConfig>,
+    finetune: BTreeMap<&'a str, FinetuneConfig>,
     seed: u64,
+}
+
+impl<'a> Configuration<'a> {
+    fn of(config: &'a ExperimentConfig, setting: &Setting, seed: u64) -> Self {
+        let without_files = |task: &FinetuneConfig| {
+            let [dev_share, test_share] = task.shares();
+            FinetuneConfig {
+                train: PathBuf::new(),
+                dev: None,
+                test: None,
+                dev_share: Some(dev_share),
+                test_share: Some(test_share),
+                ..task.clone()
+            }
+        };
+        Self {
+            train: setting.train.lasting(),
+            evaluate: config.evaluate.clone().map(|evaluate| EvaluateConfig {
+                blimp: None,
+                ..evaluate
+            }),
+            finetune: config
+                .finetune
+                .iter()
+                .map(|(name, task)| (name.as_str(), without_files(task)))
+                .collect(),
+            seed,
+        }
+    }
 }
 
 fn cells<'a>(
     config: &'a ExperimentConfig,
     settings: &'a [Setting],
-    work: &Path,
-    shards: &InputRecord,
+    [work, shards]: [&Path; 2],
+    inputs: &[InputRecord],
     options: &StageOptions,
 ) -> Result<Vec<Cell<'a>>> {
     let mut cells = Vec::with_capacity(config.seeds.len() * settings.len());
@@ -139,33 +165,15 @@ fn cells<'a>(
         for setting in settings {
             let folder = work.join("runs").join(&setting.name);
             let folder = folder.join(format!("seed-{seed}"));
-            let tasks = config.finetune.iter().map(|(name, task)| {
-                let task = FinetuneConfig {
-                    seeds: vec![seed],
-                    ..task.clone()
-                };
-                (name.as_str(), task)
-            });
-            let tasks = tasks.collect();
-            let evaluate = config.evaluate.as_ref();
-            let train = serde_json::to_value(setting.train.lasting())
-                .map_err(|error| Error::library("JSON of a training", error))?;
-            let configuration = Configuration {
-                train,
-                evaluate,
-                finetune: &tasks,
-                seed,
-            };
+            let configuration = Configuration::of(config, setting, seed);
             let kind = ArtefactKind::Experiment;
-            let inputs = vec![shards.clone()];
             cells.push(Cell {
+                config,
                 setting,
                 seed,
-                frame: Frame::new(kind, &folder, &configuration, inputs, options)?,
+                frame: Frame::new(kind, &folder, &configuration, inputs.to_vec(), options)?,
                 folder,
-                shards: PathBuf::from(&shards.path),
-                tasks,
-                evaluate,
+                shards: shards.to_owned(),
             });
         }
     }
@@ -196,9 +204,9 @@ impl Cell<'_> {
         if let Some(validated) = validated(&run) {
             examples.push("validation_loss", validated);
         }
-        if let Some(evaluate_by) = self.evaluate {
+        if let Some(keys) = &self.config.evaluate {
             let folder = self.folder.join("evaluation");
-            evaluate(evaluate_by, &model, Some(&self.shards), &folder, options)?;
+            evaluate(keys, &model, Some(&self.shards), &folder, options)?;
             let measured = Examples::read(&folder.join("examples.json"))?;
             for name in measured.names() {
                 for example in measured.of(name) {
@@ -206,13 +214,17 @@ impl Cell<'_> {
                 }
             }
         }
-        for (name, task) in &self.tasks {
+        for (name, task) in &self.config.finetune {
             let folder = self.folder.join(name);
-            finetune(task, &model, &folder, options)?;
+            let task = FinetuneConfig {
+                seeds: vec![self.seed],
+                ..task.clone()
+            };
+            finetune(&task, &model, &folder, options)?;
             let measured = Examples::read(&folder.join("examples.json"))?;
             for measure in measured.names() {
                 let name = match measure {
-                    "accuracy" => (*name).to_owned(),
+                    "accuracy" => name.clone(),
                     other => format!("{name}:{other}"),
                 };
                 for example in measured.of(measure) {
