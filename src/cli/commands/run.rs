@@ -33,7 +33,7 @@ pub fn command() -> Command {
         .arg(
             Arg::new("only")
                 .long("only")
-                .help("Stages to run: tokenize, count, vocabulary, shard, mask, train")
+                .help("Stages to run: tokenize, count, vocabulary, shard, mask, train, evaluate")
                 .value_name("STAGE")
                 .value_delimiter(',')
                 .action(ArgAction::Append),
@@ -90,6 +90,9 @@ fn resolve_paths(config: &mut PipelineConfig, folder: &Path) {
         if let Some(from) = &mut train.model.from {
             *from = folder.join(&*from);
         }
+    }
+    if let Some(evaluate) = &mut config.evaluate {
+        evaluate.relative_to(folder);
     }
     if let Some(work) = &mut config.work {
         *work = folder.join(&*work);
