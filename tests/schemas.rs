@@ -3,6 +3,7 @@
 
 use cloze::columnar::schema;
 use cloze::config::{ExperimentConfig, PipelineConfig};
+use cloze::evaluation::Evaluation;
 use cloze::pipeline::experiment::Results;
 use cloze::storage::Manifest;
 use serde_json::{Value, json};
@@ -34,6 +35,12 @@ fn the_pipeline_schema_is_that_of_the_configuration() {
 fn the_manifest_schema_is_that_of_the_manifest() {
     let schema = serde_json::to_value(schemars::schema_for!(Manifest)).unwrap();
     hold("manifest.schema.json", &schema);
+}
+
+#[test]
+fn the_evaluation_schema_is_that_of_the_report() {
+    let schema = serde_json::to_value(schemars::schema_for!(Evaluation)).unwrap();
+    hold("evaluation.schema.json", &schema);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A pipeline's TOML: one table per stage, and what all stages share.
 
 use super::{
-    CountConfig, MaskingConfig, Rate, ShardConfig, Strategy, TokenizeConfig, TrainConfig,
-    VocabularyConfig,
+    CountConfig, EvaluateConfig, MaskingConfig, Rate, ShardConfig, Strategy, TokenizeConfig,
+    TrainConfig, VocabularyConfig,
 };
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
@@ -69,6 +69,9 @@ pub struct PipelineConfig {
     /// Shards to a trained model; without it the pipeline ends with shards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainConfig>,
+    /// The trained model to figures of what it can do; without it none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<EvaluateConfig>,
 }
 
 impl Default for PipelineConfig {
@@ -85,6 +88,7 @@ impl Default for PipelineConfig {
             shard: ShardConfig::default(),
             preview: None,
             train: None,
+            evaluate: None,
         }
     }
 }
@@ -106,6 +110,9 @@ impl PipelineConfig {
         }
         if let Some(train) = &mut self.train {
             train.relative_to(folder);
+        }
+        if let Some(evaluate) = &mut self.evaluate {
+            evaluate.relative_to(folder);
         }
         if let Some(work) = &mut self.work {
             *work = folder.join(&*work);
@@ -158,6 +165,25 @@ impl PipelineConfig {
                     "pmi without a masking vocabulary",
                     "a [vocabulary] table",
                     "add [count] and [vocabulary], or mask whole words: strategy = \"word\"",
+                ));
+            }
+        }
+        if let Some(evaluate) = &self.evaluate {
+            evaluate.check()?;
+            if self.train.is_none() {
+                return Err(Error::usage(
+                    "evaluate",
+                    "no [train] table",
+                    "a model to evaluate",
+                    "add [train], or run `cloze evaluate` on a model that is there",
+                ));
+            }
+            if evaluate.strategies.contains(&Strategy::Pmi) && self.vocabulary.is_none() {
+                return Err(Error::usage(
+                    "evaluate.strategies",
+                    "pmi without a masking vocabulary",
+                    "a [vocabulary] table",
+                    "add [count] and [vocabulary], or take pmi out",
                 ));
             }
         }

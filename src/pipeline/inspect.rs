@@ -6,6 +6,8 @@ use crate::base::size::ByteSize;
 use crate::columnar::counts::CountsFile;
 use crate::columnar::vocabulary::VocabularyFile;
 use crate::columnar::{Document, DocumentFile, Projection};
+use crate::evaluation::Evaluation;
+use crate::pipeline::evaluate::REPORT;
 use crate::pipeline::spiked;
 use crate::pipeline::summary::grouped;
 use crate::storage::{Artefact, ArtefactKind, FileSource, cache};
@@ -34,9 +36,12 @@ pub fn inspect(path: &Path) -> Result<String> {
         // A run's words are a file of counts.
         ArtefactKind::Runs | ArtefactKind::Counts => sample_counts(&artefact, &mut out)?,
         ArtefactKind::Vocabulary => sample_vocabulary(&artefact, &mut out)?,
+        ArtefactKind::Evaluation => {
+            let found = Evaluation::read(&artefact.folder().join(REPORT))?;
+            let _ = write!(out, "{found}");
+        }
         ArtefactKind::Run
         | ArtefactKind::Export
-        | ArtefactKind::Evaluation
         | ArtefactKind::Finetuning
         | ArtefactKind::Experiment => {}
     }

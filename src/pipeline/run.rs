@@ -6,7 +6,7 @@ use crate::config::PipelineConfig;
 use crate::pipeline::preview::{Preview, Request, html};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::summary::{StageFigures, Summary};
-use crate::pipeline::{count, preview, shard, tokenize, train, vocabulary};
+use crate::pipeline::{count, evaluate, preview, shard, tokenize, train, vocabulary};
 use crate::progress::memory;
 use crate::storage::place;
 use crate::storage::{ArtefactKind, Manifest, atomic};
@@ -14,7 +14,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// The stages of a pipeline, in order.
-pub const STAGES: [&str; 6] = ["tokenize", "count", "vocabulary", "shard", "mask", "train"];
+pub const STAGES: [&str; 7] = [
+    "tokenize",
+    "count",
+    "vocabulary",
+    "shard",
+    "mask",
+    "train",
+    "evaluate",
+];
 
 /// Where a pipeline's artefacts lie in its work folder.
 #[derive(Debug, Clone)]
@@ -31,6 +39,8 @@ pub struct Layout {
     pub preview: PathBuf,
     /// The training run.
     pub model: PathBuf,
+    /// What its model can do.
+    pub evaluation: PathBuf,
     /// What the last run measured.
     pub figures: PathBuf,
 }
@@ -45,6 +55,7 @@ impl Layout {
             shards: work.join("shards"),
             preview: work.join("preview.html"),
             model: work.join("model"),
+            evaluation: work.join("evaluation"),
             figures: work.join("figures.json"),
         }
     }
@@ -130,6 +141,13 @@ pub fn run(
         })?;
         summary.trained(&manifest, &layout.model);
     }
+    if let Some(evaluate) = config.evaluate.as_ref().filter(|_| wanted("evaluate")) {
+        let manifest = timed(&mut summary, &layout, "evaluate", &options, || {
+            let (model, shards) = (&layout.model, Some(layout.shards.as_path()));
+            evaluate::evaluate(evaluate, model, shards, &layout.evaluation, &options)
+        })?;
+        summary.evaluated(&manifest, &layout.evaluation);
+    }
     summary.write(&layout.figures)?;
     Ok(summary)
 }
@@ -150,6 +168,7 @@ fn timed(
     let units = match manifest.artefact {
         ArtefactKind::Vocabulary => manifest.total("ngrams"),
         ArtefactKind::Run => manifest.total("tokens_trained"),
+        ArtefactKind::Evaluation => manifest.total("labels"),
         _ => manifest.total("tokens"),
     };
     summary.stage(StageFigures {

@@ -162,6 +162,25 @@ impl Summary {
         self.place("training run", path);
         self.place("Hugging Face model", &path.join("export"));
     }
+
+    /// What evaluating came to.
+    pub fn evaluated(&mut self, manifest: &Manifest, path: &Path) {
+        let losses: Vec<String> = manifest
+            .totals
+            .iter()
+            .filter_map(|(name, loss)| {
+                let masked = name.strip_prefix("loss@")?;
+                Some(format!("{:.3} at {masked}", loss.as_f64()?))
+            })
+            .collect();
+        if !losses.is_empty() {
+            self.fact("held-out loss", losses.join(", "));
+        }
+        if let Some(right) = manifest.totals.get("blimp").and_then(|n| n.as_f64()) {
+            self.fact("minimal pairs", format!("{:.1} % right", 100.0 * right));
+        }
+        self.place("evaluation", path);
+    }
 }
 
 impl fmt::Display for Summary {

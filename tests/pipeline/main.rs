@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "pipeline/evaluate.rs"]
+mod evaluate;
+
 const TOKENIZER: &str = "tests/data/tokenizers/bert-base-uncased/vocab.txt";
 const NOVEL: &str = "tests/data/quickstart/Doyle_Hound_1902.txt";
 
@@ -190,6 +193,24 @@ fn stages(input: &Path) -> Vec<Stage> {
                 "8",
             ],
         ),
+        stage(
+            "evaluation",
+            &[
+                "evaluate",
+                &at(input, "model"),
+                "--shards",
+                &at(input, "shards"),
+                "--strategies",
+                "uniform,pmi",
+                "--profile",
+                "--max-rows",
+                "8",
+                "--batch-size",
+                "4",
+                "--blimp",
+                &evaluate::pairs(input),
+            ],
+        ),
     ]
 }
 
@@ -283,7 +304,7 @@ fn parts_of_tokenising_and_sharding_come_to_the_same_shards() {
     let dir = tempfile::tempdir().unwrap();
     undisturbed(dir.path());
     let parts = dir.path().join("parts");
-    let [tokenize, _, _, shard, _] = <[Stage; 5]>::try_from(stages(dir.path())).ok().unwrap();
+    let [tokenize, _, _, shard, _, _] = <[Stage; 6]>::try_from(stages(dir.path())).ok().unwrap();
     for part in ["2", "0", "1"] {
         tokenize.run(&parts, &["--part", part, "--of", "3"]);
     }

@@ -33,7 +33,7 @@ pub fn command() -> Command {
         .arg(
             Arg::new("only")
                 .long("only")
-                .help("Stages to run: tokenize, count, vocabulary, shard, mask, train")
+                .help("Stages to run: tokenize, count, vocabulary, shard, mask, train, evaluate")
                 .value_name("STAGE")
                 .value_delimiter(',')
                 .action(ArgAction::Append),

@@ -166,6 +166,7 @@ impl ExperimentConfig {
             shard: self.shard.clone(),
             preview: None,
             train: None,
+            evaluate: None,
         })
     }
 

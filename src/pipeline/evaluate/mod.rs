@@ -111,9 +111,12 @@ pub fn evaluate(
         frame.total(&measure("loss", strategy, rate), masked.loss.mean);
         frame.total(&measure("accuracy", strategy, rate), masked.accuracy.mean);
     }
+    let mut labels: u64 = evaluation.masked.iter().map(|masked| masked.labels).sum();
     if let Some(pairs) = &evaluation.blimp {
         frame.total("blimp", pairs.accuracy.mean);
+        labels += pairs.labels;
     }
+    frame.total("labels", labels);
     if let Some(pairs) = pairs {
         enter(
             &mut frame,
