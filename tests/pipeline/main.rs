@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "pipeline/evaluate.rs"]
 mod evaluate;
 
 const TOKENIZER: &str = "tests/data/tokenizers/bert-base-uncased/vocab.txt";
