@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .artefacts import (
         Artefact,
         Counts,
+        Evaluation,
         MaskingVocabulary,
         Runs,
         Shards,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .batch import Batch
     from .collator import DataCollator
     from .loader import Loader
-    from .stages import count, inspect, shard, tokenize, train, verify, vocabulary
+    from .stages import count, evaluate, inspect, shard, tokenize, train, verify, vocabulary
     from .tensors import stack
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "DataCollator",
     "DivergedError",
     "Error",
+    "Evaluation",
     "InputError",
     "Loader",
     "MaskingVocabulary",
@@ -56,6 +58,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "count",
+    "evaluate",
     "inspect",
     "open",
     "shard",
@@ -72,6 +75,7 @@ _LAZY = {
     "Batch": "batch",
     "Counts": "artefacts",
     "DataCollator": "collator",
+    "Evaluation": "artefacts",
     "Loader": "loader",
     "MaskingVocabulary": "artefacts",
     "Runs": "artefacts",
@@ -79,6 +83,7 @@ _LAZY = {
     "Tokens": "artefacts",
     "TrainingRun": "artefacts",
     "count": "stages",
+    "evaluate": "stages",
     "inspect": "stages",
     "open": "artefacts",
     "shard": "stages",

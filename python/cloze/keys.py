@@ -129,6 +129,23 @@ class TrainKeys(Options, total=False):
     spikes: Mapping[str, Any]
 
 
+class EvaluateKeys(Options, total=False):
+    """Keys of ``[evaluate]``."""
+
+    rates: Sequence[float]
+    training_rate: bool
+    strategies: Sequence[Literal["uniform", "word", "pmi", "span", "geometric", "ngram"]]
+    profile: bool
+    share: float | None
+    max_rows: int
+    length: int | None
+    layout: Literal["packed", "document", "best_fit"] | None
+    mask_seed: int
+    batch_size: int
+    blimp: Path | None
+    blimp_pairs: int | None
+
+
 class InspectKeys(Options, total=False):
     """Questions to n-gram counts and masking vocabularies."""
 

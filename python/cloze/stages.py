@@ -21,6 +21,7 @@ from . import _native
 from .artefacts import (
     Artefact,
     Counts,
+    Evaluation,
     MaskingVocabulary,
     Report,
     Runs,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from .keys import (
         CountKeys,
+        EvaluateKeys,
         InspectKeys,
         Options,
         Path,
@@ -257,6 +259,43 @@ def train(
     """
     _stage("train", {"source": shards, "config": config, "output": output}, keys)
     return TrainingRun(output)
+
+
+def evaluate(
+    model: Path, *, output: Path, shards: Path | None = None, **keys: Unpack[EvaluateKeys]
+) -> Evaluation:
+    """A trained model to figures of what it can do, each with its 95 % interval.
+
+    Parameters
+    ----------
+    model
+        What :func:`train` wrote, or a Hugging Face folder of a masked language model.
+    output
+        The folder that the figures go to.
+    shards
+        What :func:`shard` wrote; the last rows are held out, as in the training. Without it there
+        are only minimal pairs (``blimp``).
+    keys
+        Keys of ``[evaluate]``: ``rates``, ``strategies``, ``profile``, ``blimp`` …; and the options
+        of stages.
+
+    Examples
+    --------
+    >>> import cloze
+    >>> run = cloze.train(
+    ...     shards,
+    ...     steps=2,
+    ...     batch_size=4,
+    ...     rows={"length": 16},
+    ...     model={"layers": 1, "hidden": 16, "heads": 1, "feed_forward": 16},
+    ...     output="run",
+    ... )
+    >>> found = cloze.evaluate(run, shards=shards, rates=[0.15], max_rows=8, output="found")
+    >>> [masked["rate"] for masked in found.report["masked"]]
+    [0.15, 0.4]
+    """
+    _stage("evaluate", {"source": model, "shards": shards, "output": output}, keys)
+    return Evaluation(output)
 
 
 def verify(artefact: Path, **options: Unpack[Options]) -> Verified:

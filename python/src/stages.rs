@@ -8,10 +8,11 @@ use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::config::keys::{from_table, names, overlay, parted, table_of_json, table_of_toml};
 use cloze::config::{
-    CountConfig, QueryConfig, ShardConfig, TokenizeConfig, TrainConfig, VocabularyConfig,
+    CountConfig, EvaluateConfig, QueryConfig, ShardConfig, TokenizeConfig, TrainConfig, VocabularyConfig,
 };
 use cloze::parallel;
 use cloze::pipeline::count::{NOT_OF_TEXT, Source, count};
+use cloze::pipeline::evaluate::evaluate;
 use cloze::pipeline::merge::{counted_with, merge, merge_to_run};
 use cloze::pipeline::runs::count_run;
 use cloze::pipeline::shard::shard;
@@ -141,6 +142,7 @@ struct Paths {
     runs: bool,
     tokens: Option<PathBuf>,
     vocabulary: Option<PathBuf>,
+    shards: Option<PathBuf>,
     plot: Option<PathBuf>,
     config: Option<PathBuf>,
     output: PathBuf,
@@ -201,6 +203,7 @@ enum Stage {
     Vocabulary(VocabularyConfig),
     Shard(ShardConfig),
     Train(Box<TrainConfig>),
+    Evaluate(EvaluateConfig),
     Verify,
     Inspect(QueryConfig),
 }
@@ -222,6 +225,7 @@ impl Call {
             "vocabulary" => names::<VocabularyConfig>()?,
             "shard" => names::<ShardConfig>()?,
             "train" => names::<TrainConfig>()?,
+            "evaluate" => names::<EvaluateConfig>()?,
             "inspect" => names::<QueryConfig>()?,
             _ => Vec::new(),
         };
@@ -246,6 +250,7 @@ impl Call {
             "vocabulary" => Stage::Vocabulary(from_table(name, keys)?),
             "shard" => Stage::Shard(from_table(name, keys)?),
             "train" => Stage::Train(Box::new(training(keys, &paths)?)),
+            "evaluate" => Stage::Evaluate(from_table(name, keys)?),
             "inspect" => Stage::Inspect(from_table(name, keys)?),
             _ => Stage::Verify,
         };
@@ -279,6 +284,9 @@ impl Call {
                 shard(&config, source, vocabulary, output, options)?
             }
             Stage::Train(config) => train(&config, source, output, options)?,
+            Stage::Evaluate(config) => {
+                evaluate(&config, source, paths.shards.as_deref(), output, options)?
+            }
             Stage::Verify => {
                 let verified = verify::verify(source, options)?;
                 return Ok(json!([verified.files, verified.bytes, verified.rows]).to_string());

@@ -64,6 +64,11 @@ def test_every_stage_writes_the_bytes_of_the_command(tmp_path):
     weights = "export/model.safetensors"
     assert Path(run, weights).read_bytes() == (theirs / "run" / weights).read_bytes()
 
+    found = package.evaluate(run, shards=shards, output=ours / "found", max_rows=8)
+    cloze("evaluate", run, "--shards", shards, "--output", theirs / "found", "--max-rows", "8")
+    assert contents(found) == contents(theirs / "found")
+    assert found.report["rows"]["evaluated"] == 8
+
     flags = ["--top", "3", "--length", "3"]
     shown = package.inspect(vocabulary, top=3, length=3)
     assert shown == cloze("inspect", vocabulary, *flags).stdout
@@ -137,7 +142,7 @@ def test_a_value_of_the_wrong_kind_is_refused_with_its_key(tokens):
 def test_editors_know_every_key_of_the_configuration():
     schema = json.loads((ROOT / "schemas/pipeline.schema.json").read_text())["$defs"]
     parts = keys.PartOptions.__annotations__.keys()
-    for name in ("Tokenize", "Vocabulary", "Shard", "Train"):
+    for name in ("Tokenize", "Vocabulary", "Shard", "Train", "Evaluate"):
         known = getattr(keys, f"{name}Keys").__annotations__.keys() - parts
         expected = schema[f"{name}Config"]["properties"].keys() - {"inputs"}
         assert {key.removesuffix("_") for key in known} == expected, name

@@ -56,7 +56,11 @@ fn knows_nothing(folder: &Path, positions: u32) -> String {
     }
     let path = folder.join("nothing");
     fs::create_dir_all(&path).unwrap();
-    export(&model, &SpecialTokens::default(), &path).unwrap();
+    let special = SpecialTokens {
+        pad: Some(0),
+        ..SpecialTokens::default()
+    };
+    export(&model, &special, &path).unwrap();
     fs::write(path.join("vocab.txt"), tokens).unwrap();
     path.display().to_string()
 }
@@ -128,6 +132,8 @@ fn a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary() {
         "512",
         "--share",
         "0.9",
+        "--max-rows",
+        "48",
         "--rates",
         "0.4,0.7",
         "--profile",
