@@ -8,7 +8,8 @@ use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::config::keys::{from_table, names, overlay, parted, table_of_json, table_of_toml};
 use cloze::config::{
-    CountConfig, EvaluateConfig, QueryConfig, ShardConfig, TokenizeConfig, TrainConfig, VocabularyConfig,
+    CountConfig, EvaluateConfig, QueryConfig, ShardConfig, TokenizeConfig, TrainConfig,
+    VocabularyConfig,
 };
 use cloze::parallel;
 use cloze::pipeline::count::{NOT_OF_TEXT, Source, count};
