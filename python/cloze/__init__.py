@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .artefacts import (
         Artefact,
         Counts,
+        Evaluation,
+        Finetuning,
         MaskingVocabulary,
         Runs,
         Shards,
@@ -32,7 +34,18 @@ if TYPE_CHECKING:
     from .batch import Batch
     from .collator import DataCollator
     from .loader import Loader
-    from .stages import count, inspect, shard, tokenize, train, verify, vocabulary
+    from .stages import (
+        count,
+        evaluate,
+        experiment,
+        finetune,
+        inspect,
+        shard,
+        tokenize,
+        train,
+        verify,
+        vocabulary,
+    )
     from .tensors import stack
 
 __all__ = [
@@ -43,6 +56,8 @@ __all__ = [
     "DataCollator",
     "DivergedError",
     "Error",
+    "Evaluation",
+    "Finetuning",
     "InputError",
     "Loader",
     "MaskingVocabulary",
@@ -56,6 +71,9 @@ __all__ = [
     "UsageError",
     "__version__",
     "count",
+    "evaluate",
+    "experiment",
+    "finetune",
     "inspect",
     "open",
     "shard",
@@ -72,6 +90,8 @@ _LAZY = {
     "Batch": "batch",
     "Counts": "artefacts",
     "DataCollator": "collator",
+    "Evaluation": "artefacts",
+    "Finetuning": "artefacts",
     "Loader": "loader",
     "MaskingVocabulary": "artefacts",
     "Runs": "artefacts",
@@ -79,6 +99,9 @@ _LAZY = {
     "Tokens": "artefacts",
     "TrainingRun": "artefacts",
     "count": "stages",
+    "evaluate": "stages",
+    "experiment": "stages",
+    "finetune": "stages",
     "inspect": "stages",
     "open": "artefacts",
     "shard": "stages",

@@ -246,6 +246,29 @@ class TrainingRun(Artefact):
     _kind = "run"
 
 
+class Evaluation(Artefact):
+    """What a model was measured to do."""
+
+    _kind = "evaluation"
+
+    @cached_property
+    def report(self) -> Any:
+        """Its figures, as ``schemas/evaluation.schema.json`` describes them."""
+        return json.loads(Path(self.path, "evaluation.json").read_text(encoding="utf-8"))
+
+
+class Finetuning(Artefact):
+    """Models that were fine-tuned on a task."""
+
+    _kind = "finetuning"
+
+    @cached_property
+    def report(self) -> Any:
+        """The runs of the grid and the chosen one, as ``schemas/finetuning.schema.json`` describes
+        them."""
+        return json.loads(Path(self.path, "finetuning.json").read_text(encoding="utf-8"))
+
+
 @dataclass(frozen=True)
 class NGram:
     """An n-gram of a masking vocabulary."""
@@ -430,7 +453,7 @@ class Report(str):
 
 _CLASSES: Mapping[str, type[Artefact]] = {
     kind._kind: kind
-    for kind in (Tokens, Shards, Counts, Runs, MaskingVocabulary, TrainingRun)
+    for kind in (Tokens, Shards, Counts, Runs, MaskingVocabulary, TrainingRun, Evaluation, Finetuning)
     if kind._kind is not None
 }
 

@@ -129,6 +129,50 @@ class TrainKeys(Options, total=False):
     spikes: Mapping[str, Any]
 
 
+class EvaluateKeys(Options, total=False):
+    """Keys of ``[evaluate]``."""
+
+    rates: Sequence[float]
+    training_rate: bool
+    strategies: Sequence[Literal["uniform", "word", "pmi", "span", "geometric", "ngram"]]
+    profile: bool
+    share: float | None
+    max_rows: int
+    length: int | None
+    layout: Literal["packed", "document", "best_fit"] | None
+    mask_seed: int
+    batch_size: int
+    blimp: Path | None
+    blimp_pairs: int | None
+
+
+class FinetuneKeys(Options, total=False):
+    """Keys of ``[finetune.TASK]``."""
+
+    train: Path
+    dev: Path | None
+    test: Path | None
+    dev_share: float | None
+    test_share: float | None
+    header: bool
+    sentence: str
+    sentence2: str | None
+    label: str
+    task: Literal["classification", "regression"]
+    metric: Literal["accuracy", "binary_f1", "macro_f1", "matthews", "pearson", "spearman"] | None
+    learning_rates: Sequence[float]
+    batch_sizes: Sequence[int]
+    seeds: Sequence[int]
+    epochs: int
+    patience: int
+    warmup: float
+    weight_decay: float
+    clip: float
+    dropout: float | None
+    attention_dropout: float | None
+    max_length: int
+
+
 class InspectKeys(Options, total=False):
     """Questions to n-gram counts and masking vocabularies."""
 

@@ -21,6 +21,8 @@ from . import _native
 from .artefacts import (
     Artefact,
     Counts,
+    Evaluation,
+    Finetuning,
     MaskingVocabulary,
     Report,
     Runs,
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
 
     from .keys import (
         CountKeys,
+        EvaluateKeys,
+        FinetuneKeys,
         InspectKeys,
         Options,
+        PartOptions,
         Path,
         ShardKeys,
         TokenizeKeys,
@@ -257,6 +262,86 @@ def train(
     """
     _stage("train", {"source": shards, "config": config, "output": output}, keys)
     return TrainingRun(output)
+
+
+def evaluate(
+    model: Path, *, output: Path, shards: Path | None = None, **keys: Unpack[EvaluateKeys]
+) -> Evaluation:
+    """A trained model to figures of what it can do, each with its 95 % interval.
+
+    Parameters
+    ----------
+    model
+        What :func:`train` wrote, or a Hugging Face folder of a masked language model.
+    output
+        The folder that the figures go to.
+    shards
+        What :func:`shard` wrote; the last rows are held out, as in the training. Without it there
+        are only minimal pairs (``blimp``).
+    keys
+        Keys of ``[evaluate]``: ``rates``, ``strategies``, ``profile``, ``blimp`` …; and the options
+        of stages.
+
+    Examples
+    --------
+    >>> import cloze
+    >>> run = cloze.train(
+    ...     shards,
+    ...     steps=2,
+    ...     batch_size=4,
+    ...     rows={"length": 16},
+    ...     model={"layers": 1, "hidden": 16, "heads": 1, "feed_forward": 16},
+    ...     output="run",
+    ... )
+    >>> found = cloze.evaluate(run, shards=shards, rates=[0.15], max_rows=8, output="found")
+    >>> [masked["rate"] for masked in found.report["masked"]]
+    [0.15, 0.4]
+    """
+    _stage("evaluate", {"source": model, "shards": shards, "output": output}, keys)
+    return Evaluation(output)
+
+
+def finetune(model: Path, *, output: Path, **keys: Unpack[FinetuneKeys]) -> Finetuning:
+    """A model to classifiers of sentences or pairs, over a grid of learning rates, batch sizes and
+    seeds; the best one's is a Hugging Face folder, ``export/``.
+
+    Parameters
+    ----------
+    model
+        What :func:`train` wrote, or a Hugging Face folder of a masked language model.
+    output
+        The folder that the report, the predictions and the model go to.
+    keys
+        Keys of a task: ``train``, ``dev``, ``test`` (.tsv, .jsonl, Parquet, Arrow), ``sentence``,
+        ``sentence2``, ``label``, ``learning_rates``, ``batch_sizes``, ``seeds`` …; and the options of
+        stages.
+    """
+    _stage("finetune", {"source": model, "output": output}, keys)
+    return Finetuning(output)
+
+
+def experiment(
+    file: Path, *, work: Path, report: bool = False, **options: Unpack[PartOptions]
+) -> Any:
+    """A grid of trainings over one shard set, measured, with tables and plots in ``work/report``.
+    Ended at any time, it goes on where it was.
+
+    Parameters
+    ----------
+    file
+        The experiment's TOML; its paths are relative to it.
+    work
+        The folder that everything goes to.
+    report
+        Train and measure nothing: tables and plots of what is done.
+
+    Returns
+    -------
+    The results, as ``schemas/results.schema.json`` describes them; None where a part of the runs
+    (``part``, ``of``) is done and others are not.
+    """
+    paths = {"source": file, "report": report, "output": work}
+    return json.loads(_stage("experiment", paths, options))
 
 
 def verify(artefact: Path, **options: Unpack[Options]) -> Verified:

@@ -8,10 +8,14 @@ use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::config::keys::{from_table, names, overlay, parted, table_of_json, table_of_toml};
 use cloze::config::{
-    CountConfig, QueryConfig, ShardConfig, TokenizeConfig, TrainConfig, VocabularyConfig,
+    CountConfig, EvaluateConfig, FinetuneConfig, QueryConfig, ShardConfig, TokenizeConfig,
+    TrainConfig, VocabularyConfig,
 };
 use cloze::parallel;
 use cloze::pipeline::count::{NOT_OF_TEXT, Source, count};
+use cloze::pipeline::evaluate::evaluate;
+use cloze::pipeline::experiment::{Do, Experiment};
+use cloze::pipeline::finetune::finetune;
 use cloze::pipeline::merge::{counted_with, merge, merge_to_run};
 use cloze::pipeline::runs::count_run;
 use cloze::pipeline::shard::shard;
@@ -141,8 +145,10 @@ struct Paths {
     runs: bool,
     tokens: Option<PathBuf>,
     vocabulary: Option<PathBuf>,
+    shards: Option<PathBuf>,
     plot: Option<PathBuf>,
     config: Option<PathBuf>,
+    report: bool,
     output: PathBuf,
 }
 
@@ -201,6 +207,9 @@ enum Stage {
     Vocabulary(VocabularyConfig),
     Shard(ShardConfig),
     Train(Box<TrainConfig>),
+    Evaluate(EvaluateConfig),
+    Finetune(Box<FinetuneConfig>),
+    Experiment(Box<Experiment>),
     Verify,
     Inspect(QueryConfig),
 }
@@ -222,6 +231,8 @@ impl Call {
             "vocabulary" => names::<VocabularyConfig>()?,
             "shard" => names::<ShardConfig>()?,
             "train" => names::<TrainConfig>()?,
+            "evaluate" => names::<EvaluateConfig>()?,
+            "finetune" => names::<FinetuneConfig>()?,
             "inspect" => names::<QueryConfig>()?,
             _ => Vec::new(),
         };
@@ -231,7 +242,7 @@ impl Call {
             text.retain(|key| !NOT_OF_TEXT.contains(&key.as_str()));
         }
         let mut all = names::<OptionKeys>()?;
-        if !matches!(name, "tokenize" | "count" | "shard") {
+        if !matches!(name, "tokenize" | "count" | "shard" | "experiment") {
             all.retain(|key| key != "part" && key != "of");
         }
         let table = table_of_json(name, keys)?;
@@ -246,6 +257,13 @@ impl Call {
             "vocabulary" => Stage::Vocabulary(from_table(name, keys)?),
             "shard" => Stage::Shard(from_table(name, keys)?),
             "train" => Stage::Train(Box::new(training(keys, &paths)?)),
+            "evaluate" => Stage::Evaluate(from_table(name, keys)?),
+            "finetune" => Stage::Finetune(Box::new(from_table(name, keys)?)),
+            "experiment" => {
+                let mut experiment = Experiment::read(paths.source(), &[])?;
+                experiment.config.seed = options.seed.unwrap_or(experiment.config.seed);
+                Stage::Experiment(Box::new(experiment))
+            }
             "inspect" => Stage::Inspect(from_table(name, keys)?),
             _ => Stage::Verify,
         };
@@ -279,6 +297,15 @@ impl Call {
                 shard(&config, source, vocabulary, output, options)?
             }
             Stage::Train(config) => train(&config, source, output, options)?,
+            Stage::Evaluate(config) => {
+                evaluate(&config, source, paths.shards.as_deref(), output, options)?
+            }
+            Stage::Finetune(config) => finetune(&config, source, output, options)?,
+            Stage::Experiment(experiment) => {
+                let what = if paths.report { Do::Report } else { Do::All };
+                let results = experiment.run(output, what, options)?;
+                return Ok(json!(results).to_string());
+            }
             Stage::Verify => {
                 let verified = verify::verify(source, options)?;
                 return Ok(json!([verified.files, verified.bytes, verified.rows]).to_string());

@@ -64,6 +64,21 @@ def test_every_stage_writes_the_bytes_of_the_command(tmp_path):
     weights = "export/model.safetensors"
     assert Path(run, weights).read_bytes() == (theirs / "run" / weights).read_bytes()
 
+    found = package.evaluate(run, shards=shards, output=ours / "found", max_rows=8)
+    cloze("evaluate", run, "--shards", shards, "--output", theirs / "found", "--max-rows", "8")
+    assert contents(found) == contents(theirs / "found")
+    assert found.report["rows"]["evaluated"] == 8
+
+    task = tmp_path / "task.tsv"
+    rows = [f"a {word} day {n}\t{word}" for n in range(12) for word in ("good", "bad")]
+    task.write_text("\n".join(["sentence\tlabel", *rows]))
+    grid = {"learning_rates": [1e-3], "batch_sizes": [8], "seeds": [1], "epochs": 1, "max_length": 16}
+    tuned = package.finetune(run, train=task, output=ours / "tuned", **grid)
+    flags = [f"--{key.replace('_', '-')}={str(value).strip('[]')}" for key, value in grid.items()]
+    cloze("finetune", run, "--train", task, "--output", theirs / "tuned", *flags)
+    assert contents(tuned) == contents(theirs / "tuned")
+    assert len(tuned.report["settings"]) == 1
+
     flags = ["--top", "3", "--length", "3"]
     shown = package.inspect(vocabulary, top=3, length=3)
     assert shown == cloze("inspect", vocabulary, *flags).stdout
@@ -137,10 +152,40 @@ def test_a_value_of_the_wrong_kind_is_refused_with_its_key(tokens):
 def test_editors_know_every_key_of_the_configuration():
     schema = json.loads((ROOT / "schemas/pipeline.schema.json").read_text())["$defs"]
     parts = keys.PartOptions.__annotations__.keys()
-    for name in ("Tokenize", "Vocabulary", "Shard", "Train"):
+    for name in ("Tokenize", "Vocabulary", "Shard", "Train", "Evaluate"):
         known = getattr(keys, f"{name}Keys").__annotations__.keys() - parts
         expected = schema[f"{name}Config"]["properties"].keys() - {"inputs"}
         assert {key.removesuffix("_") for key in known} == expected, name
+    schema = json.loads((ROOT / "schemas/experiment.schema.json").read_text())["$defs"]
+    known = keys.FinetuneKeys.__annotations__.keys() - parts
+    assert known == schema["FinetuneConfig"]["properties"].keys()
+
+
+def test_an_experiment_gives_the_results_of_the_command(shards, tmp_path):
+    toml = tmp_path / "small.toml"
+    toml.write_text(
+        f"""
+        shards = "{shards}"
+        seeds = [1]
+        evaluate.max_rows = 8
+        [train]
+        steps = 2
+        batch_size = 4
+        rows.length = 16
+        model = {{ layers = 1, hidden = 16, heads = 1, feed_forward = 16, positions = 16 }}
+        [[grid]]
+        name = "rates"
+        train.masking.corruption_rate = [0.15, 0.4]
+        """
+    )
+    found = package.experiment(toml, work=tmp_path / "work")
+    assert [one["setting"] for one in found["settings"]] == ["rates-0.15", "rates-0.4"]
+    assert found["settings"][0]["measures"]["loss@0.15"]["runs"] == 1
+    cloze("experiment", toml, "--work", tmp_path / "theirs")
+    for name in ("results.json", "results.md"):
+        theirs = (tmp_path / "theirs/report" / name).read_text()
+        assert (tmp_path / "work/report" / name).read_text() == theirs
+    assert package.experiment(toml, work=tmp_path / "work", report=True) == found
     counting = keys.CountKeys.__annotations__.keys() - keys.TextKeys.__annotations__.keys() - parts
     assert counting == schema["CountConfig"]["properties"].keys()
     with pytest.raises(package.UsageError) as wrong:

@@ -100,7 +100,7 @@ pub struct Bin {
     pub accuracy: Spread,
 }
 
-/// What uniform masks leave to go by (Wettig et al. 2023, section 4).
+/// What uniform masks leave to go by (Wettig et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {

@@ -1,10 +1,9 @@
 //! `cloze experiment EXPERIMENT.toml`.
 
 use super::{given, path};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::cli::shared;
-use crate::config::{ExperimentConfig, keys};
-use crate::pipeline::experiment::{Do, experiment};
+use crate::pipeline::experiment::{Do, Experiment};
 use crate::pipeline::stage::StageOptions;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::{Path, PathBuf};
@@ -40,19 +39,14 @@ pub fn command() -> Command {
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let file = given(matches, "experiment");
-    let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
     let set: Vec<String> = matches
         .get_many::<String>("set")
         .into_iter()
         .flatten()
         .cloned()
         .collect();
-    let place = file.display().to_string();
-    let mut config: ExperimentConfig = keys::from_toml(&place, &text, &set)?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let settings = config.settings(&place, folder)?;
-    config.relative_to(folder);
+    let mut experiment = Experiment::read(&given(matches, "experiment"), &set)?;
+    let config = &experiment.config;
     let work = shared::typed::<PathBuf>(matches, "work")
         .or_else(|| config.work.clone())
         .unwrap_or_else(|| Path::new("runs").join(&config.name));
@@ -63,12 +57,12 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         ..StageOptions::new()
     };
     let options = shared::options(matches, defaults)?;
-    config.seed = options.seed;
+    experiment.config.seed = options.seed;
     let what = match matches.get_flag("report") {
         true => Do::Report,
         false => Do::All,
     };
-    match experiment(&config, &settings, &work, what, &options)? {
+    match experiment.run(&work, what, &options)? {
         Some(results) => println!("\n{results}\nreport  {}", work.join("report").display()),
         None => println!("this part is done; the report is written once all runs are"),
     }

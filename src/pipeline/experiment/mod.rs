@@ -27,7 +27,7 @@ pub use results::{Compared, Measured, Results};
 
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
-use crate::config::{EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting, TrainConfig};
+use crate::config::{EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting, TrainConfig, keys};
 use crate::evaluation::{Example, Examples};
 use crate::pipeline::evaluate::evaluate;
 use crate::pipeline::finetune::finetune;
@@ -50,59 +50,76 @@ pub enum Do {
     Report,
 }
 
-/// Runs the experiment `config`, whose settings are `settings`, in the folder `work`. Gives
-/// the results, unless only a part of the runs was to be done and others are missing.
-///
-/// # Errors
-/// What a stage refuses; work in `work` that was made with other keys.
-pub fn experiment(
-    config: &ExperimentConfig,
-    settings: &[Setting],
-    work: &Path,
-    what: Do,
-    options: &StageOptions,
-) -> Result<Option<Results>> {
-    config.check(settings)?;
-    place::check_local(work, "an experiment's work")?;
-    let part = options.part;
-    let options = StageOptions {
-        part: Part::WHOLE,
-        seed: config.seed,
-        ..options.clone()
-    };
-    // Files that are not there are told of before hours of training.
-    let files = config.files().into_iter().map(InputRecord::of);
-    let mut inputs: Vec<InputRecord> = files.collect::<Result<_>>()?;
-    let shards = match &config.shards {
-        Some(shards) => shards.clone(),
-        None => Layout::new(work).shards,
-    };
-    if let Some(pipeline) = config.pipeline().filter(|_| what == Do::All) {
-        run::run(&pipeline, work, &[], &options, |_| {})?;
+/// An experiment as its file has it.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Its keys.
+    pub config: ExperimentConfig,
+    settings: Vec<Setting>,
+}
+
+impl Experiment {
+    /// Reads the TOML `file`, whose paths are relative to it, with `set` of the form
+    /// `table.key=value` on top.
+    ///
+    /// # Errors
+    /// A file that cannot be read; keys and values that are not an experiment's.
+    pub fn read(file: &Path, set: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, e))?;
+        let place = file.display().to_string();
+        let mut config: ExperimentConfig = keys::from_toml(&place, &text, set)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let settings = config.settings(&place, folder)?;
+        config.relative_to(folder);
+        config.check(&settings)?;
+        Ok(Self { config, settings })
     }
-    inputs.push(ShardSet::open(&shards)?.artefact().as_input());
-    let cells = cells(config, settings, [work, &shards], &inputs, &options)?;
-    if what == Do::All {
-        for (index, cell) in cells.iter().enumerate() {
-            if !part.has(index as u64) {
-                continue;
+
+    /// Runs it in the folder `work`. Gives the results, unless only a part of the runs was to
+    /// be done and others are missing.
+    ///
+    /// # Errors
+    /// What a stage refuses; work in `work` that was made with other keys.
+    pub fn run(&self, work: &Path, what: Do, options: &StageOptions) -> Result<Option<Results>> {
+        let Self { config, settings } = self;
+        place::check_local(work, "an experiment's work")?;
+        let part = options.part;
+        let options = StageOptions {
+            part: Part::WHOLE,
+            seed: config.seed,
+            ..options.clone()
+        };
+        // Files that are not there are told of before hours of training.
+        let files = config.files().into_iter().map(InputRecord::of);
+        let mut inputs: Vec<InputRecord> = files.collect::<Result<_>>()?;
+        let shards = match &config.shards {
+            Some(shards) => shards.clone(),
+            None => Layout::new(work).shards,
+        };
+        if let Some(pipeline) = config.pipeline().filter(|_| what == Do::All) {
+            run::run(&pipeline, work, &[], &options, |_| {})?;
+        }
+        inputs.push(ShardSet::open(&shards)?.artefact().as_input());
+        let cells = cells(config, settings, [work, &shards], &inputs, &options)?;
+        if what == Do::All {
+            for (number, cell) in (0..).zip(&cells).filter(|(number, _)| part.has(*number)) {
+                let which = format!("{} of {}: {}", number + 1, cells.len(), cell.told());
+                cell.run(&which, &options)?;
             }
-            let which = format!("{} of {}: {}", index + 1, cells.len(), cell.told());
-            cell.run(&which, &options)?;
         }
-    }
-    let mut done = BTreeMap::new();
-    for cell in &cells {
-        if let Some(examples) = cell.examples(&options)? {
-            done.insert((cell.setting.name.as_str(), cell.seed), examples);
+        let mut done = BTreeMap::new();
+        for cell in &cells {
+            if let Some(examples) = cell.examples(&options)? {
+                done.insert((cell.setting.name.as_str(), cell.seed), examples);
+            }
         }
+        if part != Part::WHOLE && done.len() < cells.len() {
+            return Ok(None);
+        }
+        let results = Results::of(config, settings, &done)?;
+        report(config, settings, &results, &work.join("report"), &options)?;
+        Ok(Some(results))
     }
-    if part != Part::WHOLE && done.len() < cells.len() {
-        return Ok(None);
-    }
-    let results = Results::of(config, settings, &done)?;
-    report(config, settings, &results, &work.join("report"), &options)?;
-    Ok(Some(results))
 }
 
 /// A setting with a seed: one model and all that is measured of it.
