@@ -2,7 +2,8 @@
 //! after a change; otherwise a difference fails here.
 
 use cloze::columnar::schema;
-use cloze::config::PipelineConfig;
+use cloze::config::{FinetuneConfig, PipelineConfig};
+use cloze::pipeline::finetune::Report;
 use cloze::storage::Manifest;
 use serde_json::{Value, json};
 use std::fs;
@@ -36,6 +37,14 @@ fn the_manifest_schema_is_that_of_the_manifest() {
 }
 
 #[test]
+fn the_schema_of_a_fine_tuning_is_that_of_its_keys_and_its_report() {
+    let schema = serde_json::to_value(schemars::schema_for!(FinetuneConfig)).unwrap();
+    hold("finetune.schema.json", &schema);
+    let schema = serde_json::to_value(schemars::schema_for!(Report)).unwrap();
+    hold("finetuning.schema.json", &schema);
+}
+
+#[test]
 fn the_columns_of_every_file_are_listed() {
     hold(
         "columns.json",
@@ -57,6 +66,9 @@ fn every_pipeline_in_the_repository_reads_and_checks() {
     let mut read = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let place = path.display().to_string();
         let config: PipelineConfig = cloze::config::keys::from_toml(&place, &text, &[]).unwrap();

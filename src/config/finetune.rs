@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::config::OptimizerConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is asked of a sentence, or of a pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -115,7 +115,7 @@ pub struct FinetuneConfig {
     pub max_length: u32,
 }
 
-fn no_path(path: &PathBuf) -> bool {
+fn no_path(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
@@ -180,7 +180,12 @@ impl FinetuneConfig {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
         let refuse = |key: &str, found: String, expected: &str, remedy: &str| {
-            Err(Error::usage(format!("finetune.{key}"), found, expected, remedy))
+            Err(Error::usage(
+                format!("finetune.{key}"),
+                found,
+                expected,
+                remedy,
+            ))
         };
         if no_path(&self.train) {
             let expected = "a file of sentences with labels";
@@ -240,7 +245,10 @@ impl FinetuneConfig {
             }
         }
         check_share("finetune.dropout", self.dropout.unwrap_or(0.0))?;
-        check_share("finetune.attention_dropout", self.attention_dropout.unwrap_or(0.0))?;
+        check_share(
+            "finetune.attention_dropout",
+            self.attention_dropout.unwrap_or(0.0),
+        )?;
         check_share("finetune.warmup", self.warmup)?;
         not_negative("finetune.weight_decay", self.weight_decay)?;
         not_negative("finetune.clip", self.clip)
@@ -327,7 +335,10 @@ mod tests {
         ];
         for (key, change) in changes {
             let message = refused(change);
-            assert!(message.starts_with(&format!("finetune.{key}: ")), "{message}");
+            assert!(
+                message.starts_with(&format!("finetune.{key}: ")),
+                "{message}"
+            );
         }
     }
 }

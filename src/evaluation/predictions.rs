@@ -90,7 +90,9 @@ impl Confusion {
     }
 
     fn labelled(&self, class: usize) -> f64 {
-        self.times[class * self.classes..][..self.classes].iter().sum()
+        self.times[class * self.classes..][..self.classes]
+            .iter()
+            .sum()
     }
 
     fn predicted(&self, class: usize) -> f64 {
@@ -109,7 +111,9 @@ impl Confusion {
     }
 
     fn macro_f1(&self) -> f64 {
-        let each: Vec<f64> = (0..self.classes).filter_map(|class| self.f1(class)).collect();
+        let each: Vec<f64> = (0..self.classes)
+            .filter_map(|class| self.f1(class))
+            .collect();
         share(each.iter().sum(), each.len() as f64)
     }
 

@@ -198,7 +198,10 @@ mod tests {
         ] {
             let found = rows(name, &content, &columns, true).unwrap();
             for (row, (place, sentence, label)) in found.iter().zip(expected) {
-                assert_eq!((&row.place[..], &row.cells[..]), (place, &[sentence.to_owned(), label.to_owned()][..]));
+                assert_eq!(
+                    (&row.place[..], &row.cells[..]),
+                    (place, &[sentence.to_owned(), label.to_owned()][..])
+                );
             }
             assert_eq!(found.len(), 2);
         }
@@ -215,17 +218,44 @@ mod tests {
     fn what_is_missing_is_named_with_its_place() {
         let columns = ["sentence", "label"];
         for (name, content, header, wanted) in [
-            ("a.tsv", &b"text\tlabel\na\t1\n"[..], true, "line 1: found columns text, label, expected a column \"sentence\""),
-            ("a.tsv", b"sentence\tlabel\na\t1\nb\n", true, "line 3: found no value of label"),
+            (
+                "a.tsv",
+                &b"text\tlabel\na\t1\n"[..],
+                true,
+                "line 1: found columns text, label, expected a column \"sentence\"",
+            ),
+            (
+                "a.tsv",
+                b"sentence\tlabel\na\t1\nb\n",
+                true,
+                "line 3: found no value of label",
+            ),
             ("a.tsv", b"a\t1\n", false, "numbers of columns"),
             ("a.tsv", b"sentence\tlabel\n", true, "found no row"),
             ("a.tsv", b"", true, "line 1"),
             ("a.jsonl", b"", true, "found no row"),
-            ("a.tsv", b"sentence\tlabel\n\xE9\t1\n", true, "line 2: found no UTF-8"),
-            ("a.jsonl", b"{\"sentence\": \"a\"}\n", true, "line 1: found no value of label"),
-            ("a.jsonl", b"{\"sentence\": 1, \"label\": 1}\nnothing\n", true, "line 2: found expected"),
+            (
+                "a.tsv",
+                b"sentence\tlabel\n\xE9\t1\n",
+                true,
+                "line 2: found no UTF-8",
+            ),
+            (
+                "a.jsonl",
+                b"{\"sentence\": \"a\"}\n",
+                true,
+                "line 1: found no value of label",
+            ),
+            (
+                "a.jsonl",
+                b"{\"sentence\": 1, \"label\": 1}\nnothing\n",
+                true,
+                "line 2: found expected",
+            ),
         ] {
-            let message = rows(name, content, &columns, header).unwrap_err().to_string();
+            let message = rows(name, content, &columns, header)
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(wanted), "{message}");
         }
     }

@@ -155,8 +155,12 @@ pub(super) fn between_pair(processor: &Value) -> usize {
     let Some(pair) = processor["pair"].as_array() else {
         return 1;
     };
-    let behind = pair.iter().skip_while(|piece| !piece["Sequence"].is_object());
-    let between = behind.skip(1).take_while(|piece| !piece["Sequence"].is_object());
+    let behind = pair
+        .iter()
+        .skip_while(|piece| !piece["Sequence"].is_object());
+    let between = behind
+        .skip(1)
+        .take_while(|piece| !piece["Sequence"].is_object());
     between.count().max(1)
 }
 
@@ -198,13 +202,21 @@ mod tests {
         let [a, b] = ["A", "B"].map(|id| piece("Sequence", id));
         let end = piece("SpecialToken", "[SEP]");
         let template = |between: &[Value]| {
-            let pair = [&[end.clone(), a.clone()], between, &[b.clone(), end.clone()]].concat();
+            let pair = [
+                &[end.clone(), a.clone()],
+                between,
+                &[b.clone(), end.clone()],
+            ]
+            .concat();
             json!({"type": "TemplateProcessing", "pair": pair})
         };
         let twice = template(&[end.clone(), end.clone()]);
-        assert_eq!(between_pair(&template(&[end.clone()])), 1);
+        assert_eq!(between_pair(&template(std::slice::from_ref(&end))), 1);
         assert_eq!(between_pair(&twice), 2);
-        assert_eq!(between_pair(&json!({"type": "Sequence", "processors": [{}, twice]})), 2);
+        assert_eq!(
+            between_pair(&json!({"type": "Sequence", "processors": [{}, twice]})),
+            2
+        );
         assert_eq!(between_pair(&json!({"type": "RobertaProcessing"})), 2);
         assert_eq!(between_pair(&json!({"type": "BertProcessing"})), 1);
         assert_eq!(between_pair(&Value::Null), 1);

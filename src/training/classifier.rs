@@ -142,9 +142,9 @@ impl Classifier {
     pub fn read(&mut self, path: &Path) -> Result<()> {
         let mut left = self.named_mut();
         tensors::read_any(path, |tensor| {
-            let place = left
-                .iter()
-                .position(|(name, matrix)| *name == tensor.name && matrix.len() == tensor.values.len());
+            let place = left.iter().position(|(name, matrix)| {
+                *name == tensor.name && matrix.len() == tensor.values.len()
+            });
             if let Some(place) = place {
                 left.swap_remove(place).1.copy_from_slice(&tensor.values);
             }
@@ -166,7 +166,13 @@ fn of_own_head<M>((name, _): &(String, M)) -> bool {
     name.starts_with("head")
 }
 
-fn drawn<T: Real>(rows: usize, cols: usize, deviation: f64, seed: u64, parameter: u64) -> Matrix<T> {
+fn drawn<T: Real>(
+    rows: usize,
+    cols: usize,
+    deviation: f64,
+    seed: u64,
+    parameter: u64,
+) -> Matrix<T> {
     let key = Key {
         seed,
         sample: parameter,
@@ -249,13 +255,16 @@ impl FineTuning {
         let gradients = self.gradients.named();
         let moments = self.first.named_mut().into_iter();
         let moments = moments.zip(self.second.named_mut());
-        let slots = parameters.zip(gradients).zip(moments).map(|((p, g), (m, v))| Slot {
-            name: p.0,
-            parameter: p.1,
-            gradient: g.1,
-            first: m.1,
-            second: v.1,
-        });
+        let slots = parameters
+            .zip(gradients)
+            .zip(moments)
+            .map(|((p, g), (m, v))| Slot {
+                name: p.0,
+                parameter: p.1,
+                gradient: g.1,
+                first: m.1,
+                second: v.1,
+            });
         optimizer::update(config, slots, scale, step, learning_rate);
         for (_, gradient) in self.gradients.named_mut() {
             *gradient = Matrix::empty();
@@ -264,3 +273,6 @@ impl FineTuning {
         Ok(loss)
     }
 }
+
+#[cfg(test)]
+mod tests;

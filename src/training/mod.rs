@@ -41,5 +41,5 @@ pub use model::{Model, Noise};
 pub use ops::cross_entropy::Tally;
 pub use parameters::Parameters;
 pub use run::{Event, Outcome, Run, train};
-pub use tokens::SentenceRow;
 pub use spikes::{Spike, SpikeFile};
+pub use tokens::SentenceRow;

@@ -59,16 +59,18 @@ impl<T: Real> AdamW<T> {
         let moments = self.first.named_mut().into_iter();
         let moments = moments.zip(self.second.named_mut());
         let all = parameters.named_mut().into_iter().zip(gradients.named());
-        let slots = all.zip(moments).map(|(((name, parameter), (_, gradient)), moments)| {
-            let ((_, first), (_, second)) = moments;
-            Slot {
-                name,
-                parameter,
-                gradient,
-                first,
-                second,
-            }
-        });
+        let slots = all
+            .zip(moments)
+            .map(|(((name, parameter), (_, gradient)), moments)| {
+                let ((_, first), (_, second)) = moments;
+                Slot {
+                    name,
+                    parameter,
+                    gradient,
+                    first,
+                    second,
+                }
+            });
         update(config, slots, scale, step, learning_rate);
     }
 }

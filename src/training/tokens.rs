@@ -88,7 +88,9 @@ impl Tokens {
             tokens.ids.extend(&row.ids);
             let places = 0..row.ids.len() as u32;
             tokens.places.extend(places.clone());
-            tokens.keys.extend(places.clone().map(|place| key(0, number, place)));
+            tokens
+                .keys
+                .extend(places.clone().map(|place| key(0, number, place)));
             if pairs {
                 let second = |place| u32::from(place as usize >= row.second);
                 tokens.types.extend(places.map(second));

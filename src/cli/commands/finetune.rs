@@ -26,9 +26,9 @@ pub fn command() -> Result<Command> {
         .arg(output(
             "Folder that report, predictions and the best model go to",
         ));
-    Ok(shared::add(shared::add_overwrite(
-        flags::add::<FinetuneConfig>(command, &[])?,
-    )))
+    Ok(shared::add(shared::add_overwrite(flags::add::<
+        FinetuneConfig,
+    >(command, &[])?)))
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {

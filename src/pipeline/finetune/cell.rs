@@ -138,7 +138,10 @@ impl Cell {
             let outputs = outputs(&tuning.classifier, &data.dev, options)?;
             let dev = predictions(&data.dev, data.classes.len(), &outputs).score(config.metric());
             result.epochs.push(Epoch { loss, dev });
-            let before = result.best.checked_sub(1).map(|best| result.epochs[best as usize].dev);
+            let before = result
+                .best
+                .checked_sub(1)
+                .map(|best| result.epochs[best as usize].dev);
             if before.is_none_or(|before| dev > before) {
                 result.best = epoch;
                 best.clone_from(&tuning.classifier);

@@ -20,9 +20,7 @@ use crate::parallel::chunks;
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::tokenizer_files;
 use crate::storage::source::hash_file;
-use crate::storage::{
-    ArtefactKind, FileRecord, InputRecord, Manifest, Standing, atomic, place,
-};
+use crate::storage::{ArtefactKind, FileRecord, InputRecord, Manifest, Standing, atomic, place};
 use crate::tokenizer::Tokenizer;
 use crate::training::{Classifier, encoder, export_classifier, files};
 use cell::{Cell, CellResult};
@@ -123,8 +121,16 @@ pub fn finetune(
     classifier.read(&runs.weights(&best))?;
     let export = output.join("export");
     let mut names = export_classifier(&classifier, tokenizer.special(), &data.classes, &export)?;
-    names.extend(tokenizer_files::write(&tokenizer, config.max_length, &export)?);
-    write(&mut frame, "predictions.jsonl", report::lines(&data, chosen).as_bytes())?;
+    names.extend(tokenizer_files::write(
+        &tokenizer,
+        config.max_length,
+        &export,
+    )?);
+    write(
+        &mut frame,
+        "predictions.jsonl",
+        report::lines(&data, chosen).as_bytes(),
+    )?;
     let examples = report::examples(&data, chosen);
     examples.write(&output.join("examples.json"))?;
     enter(&mut frame, "examples.json")?;
@@ -159,7 +165,11 @@ fn inputs(
     tokenizer: &Tokenizer,
 ) -> Result<Vec<InputRecord>> {
     let mut inputs = Vec::new();
-    let files_of_task = [Some(&config.train), config.dev.as_ref(), config.test.as_ref()];
+    let files_of_task = [
+        Some(&config.train),
+        config.dev.as_ref(),
+        config.test.as_ref(),
+    ];
     for path in files_of_task.into_iter().flatten().chain(&files(folder)?) {
         inputs.push(InputRecord::of(path)?);
     }
@@ -303,7 +313,10 @@ impl Grid<'_> {
         }
         let left = &cells[results.len()..];
         let steps = left.iter().map(|cell| cell.steps(self.config, self.data));
-        let meter = self.options.progress.meter(STAGE, "steps", Some(steps.sum()));
+        let meter = self
+            .options
+            .progress
+            .meter(STAGE, "steps", Some(steps.sum()));
         for cell in left {
             let classifier = fresh(cell.seed);
             let (best, mut result) =

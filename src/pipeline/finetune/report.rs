@@ -265,7 +265,10 @@ impl fmt::Display for Report {
         };
         let metric = serde_json::to_value(self.metric).unwrap_or_default();
         let metric = metric.as_str().unwrap_or_default().replace('_', " ");
-        writeln!(f, "learning rate  batch  {metric} on dev   by seed (best epoch)")?;
+        writeln!(
+            f,
+            "learning rate  batch  {metric} on dev   by seed (best epoch)"
+        )?;
         for (place, setting) in self.settings.iter().enumerate() {
             let runs = setting.runs.iter();
             let runs: Vec<String> = runs
@@ -278,7 +281,11 @@ impl fmt::Display for Report {
                 setting.batch_size,
                 spread(setting.dev_mean, setting.dev_deviation),
                 runs.join(", "),
-                if place == self.best as usize { "  ← best" } else { "" },
+                if place == self.best as usize {
+                    "  ← best"
+                } else {
+                    ""
+                },
             )?;
         }
         let (name, count) = match self.judged {

@@ -50,7 +50,11 @@ pub struct TaskData {
 
 impl Sentences {
     /// What the sentences `places` should come to, in `buffers`.
-    pub fn targets<'a>(&self, places: &[u32], buffers: &'a mut (Vec<u32>, Vec<f32>)) -> Targets<'a> {
+    pub fn targets<'a>(
+        &self,
+        places: &[u32],
+        buffers: &'a mut (Vec<u32>, Vec<f32>),
+    ) -> Targets<'a> {
         let places = places.iter().map(|&place| place as usize);
         match &self.labels {
             Labels::Classes(classes) => {
@@ -105,7 +109,10 @@ pub fn read(config: &FinetuneConfig, tokenizer: &Tokenizer, seed: u64) -> Result
         None if held.is_empty() => Ok(None),
         None => sentences(&config.train, &train, held).map(Some),
     };
-    let (dev, test) = (other(&config.dev, &held_dev)?, other(&config.test, &held_test)?);
+    let (dev, test) = (
+        other(&config.dev, &held_dev)?,
+        other(&config.test, &held_test)?,
+    );
     let train = sentences(&config.train, &train, &kept)?;
     let Some(dev) = dev else {
         return Err(Error::usage(
@@ -139,11 +146,19 @@ fn classes(config: &FinetuneConfig, train: &[TableRow]) -> Result<Vec<String>> {
     };
     if classes.len() < 2 {
         let found = format!("{} class", classes.len());
-        return refuse(found, "two classes or more", "name the column of labels with --label");
+        return refuse(
+            found,
+            "two classes or more",
+            "name the column of labels with --label",
+        );
     }
     if classes.len() > MOST_CLASSES {
         let found = format!("{} different labels", classes.len());
-        return refuse(found, "classes, at most 1000", "for numbers, write --task regression");
+        return refuse(
+            found,
+            "classes, at most 1000",
+            "for numbers, write --task regression",
+        );
     }
     if config.metric() == Metric::BinaryF1 && classes.len() > 2 {
         let found = format!("{} classes", classes.len());
@@ -183,10 +198,12 @@ fn labels(
         Task::Regression => {
             let number = |(row, label): (&TableRow, &str)| {
                 let number = label.trim().parse().ok();
-                number.filter(|number: &f32| number.is_finite()).ok_or_else(|| {
-                    let remedy = "correct it, or write --task classification";
-                    refuse(row, label, "a number".into(), remedy)
-                })
+                number
+                    .filter(|number: &f32| number.is_finite())
+                    .ok_or_else(|| {
+                        let remedy = "correct it, or write --task classification";
+                        refuse(row, label, "a number".into(), remedy)
+                    })
             };
             Labels::Numbers(labelled.map(number).collect::<Result<_>>()?)
         }

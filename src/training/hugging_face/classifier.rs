@@ -26,7 +26,10 @@ pub fn export_classifier(
     let padding = Padding::of(model, special);
     let mut tensors = Vec::new();
     for (name, matrix) in classifier.named() {
-        let places = match name.strip_prefix("classifier.").map(|part| part.rsplit_once('.')) {
+        let places = match name
+            .strip_prefix("classifier.")
+            .map(|part| part.rsplit_once('.'))
+        {
             None => places(architecture, Content::MaskedModel, &name),
             Some(None) => Vec::new(),
             Some(Some((part, kind))) => {
@@ -47,8 +50,8 @@ pub fn export_classifier(
     if let Value::Object(config) = &mut config {
         config.extend(keys(head.class, classes));
     }
-    let json = serde_json::to_vec_pretty(&config)
-        .map_err(|error| Error::library("config.json", error))?;
+    let json =
+        serde_json::to_vec_pretty(&config).map_err(|error| Error::library("config.json", error))?;
     atomic::write(folder.join("config.json"), &json)?;
     Ok(vec!["config.json", "model.safetensors"])
 }

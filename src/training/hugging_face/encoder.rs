@@ -59,7 +59,11 @@ pub fn encoder(folder: &Path, dropout: [Option<f64>; 2]) -> Result<(Model, Inher
                 head.insert(name, tensor.values.into_owned());
                 return Ok(());
             };
-            let before = if ours == "positions" { positions_before } else { 0 };
+            let before = if ours == "positions" {
+                positions_before
+            } else {
+                0
+            };
             let mut named = parameters.named_mut().into_iter();
             let Some((_, matrix)) = named.find(|(known, _)| *known == ours) else {
                 return Ok(());
@@ -97,7 +101,9 @@ fn inherited(shape: &ModelShape, mut head: HashMap<String, Vec<f32>>) -> Inherit
     }
     let inner = names.dense.strip_prefix("bert.").unwrap_or(names.dense);
     let mut take = |name: String, rows: usize, cols: usize| {
-        let values = head.remove(&name).filter(|values| values.len() == rows * cols)?;
+        let values = head
+            .remove(&name)
+            .filter(|values| values.len() == rows * cols)?;
         Some(Matrix::new(rows, cols, values))
     };
     let mut dense = |kind: &str, rows, cols| {

@@ -3,8 +3,8 @@
 //! before the dense layer as well. ModernBERT: dense, GELU, norm, out. Dropout stands before
 //! `out` in all of them.
 
-use super::pass::{Normed, Pass, linear_backward, norm_backward};
 use super::Noise;
+use super::pass::{Normed, Pass, linear_backward, norm_backward};
 use crate::base::error::Result;
 use crate::config::Architecture;
 use crate::training::classifier::{Classifier, ClassifierHead, Targets};
@@ -103,7 +103,9 @@ impl<T: Real> Pass<'_, T> {
     /// Names to the dropout of the tokens that the head sees.
     fn head_keys(&self) -> Vec<u64> {
         let predicted = self.tokens.predicted.iter();
-        predicted.map(|&index| self.tokens.keys[index as usize]).collect()
+        predicted
+            .map(|&index| self.tokens.keys[index as usize])
+            .collect()
     }
 
     fn classify(

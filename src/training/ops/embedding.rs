@@ -10,11 +10,7 @@ use crate::training::real::Real;
 use crate::training::tokens::Tokens;
 
 /// `word[id] + position[place] + type[its type]` for every token, in memory of `pool`.
-pub fn forward<T: Real>(
-    tokens: &Tokens,
-    parameters: &Parameters<T>,
-    pool: &Pool<T>,
-) -> Matrix<T> {
+pub fn forward<T: Real>(tokens: &Tokens, parameters: &Parameters<T>, pool: &Pool<T>) -> Matrix<T> {
     let words = &parameters.words;
     let width = words.cols();
     let mut out = Matrix::of(pool, tokens.ids.len(), width);
