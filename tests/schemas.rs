@@ -2,9 +2,10 @@
 //! after a change; otherwise a difference fails here.
 
 use cloze::columnar::schema;
-use cloze::config::{ExperimentConfig, PipelineConfig};
+use cloze::config::{ExperimentConfig, FinetuneConfig, PipelineConfig};
 use cloze::evaluation::Evaluation;
 use cloze::pipeline::experiment::Results;
+use cloze::pipeline::finetune::Report;
 use cloze::storage::Manifest;
 use serde_json::{Value, json};
 use std::fs;
@@ -41,6 +42,14 @@ fn the_manifest_schema_is_that_of_the_manifest() {
 fn the_evaluation_schema_is_that_of_the_report() {
     let schema = serde_json::to_value(schemars::schema_for!(Evaluation)).unwrap();
     hold("evaluation.schema.json", &schema);
+}
+
+#[test]
+fn the_schema_of_a_fine_tuning_is_that_of_its_keys_and_its_report() {
+    let schema = serde_json::to_value(schemars::schema_for!(FinetuneConfig)).unwrap();
+    hold("finetune.schema.json", &schema);
+    let schema = serde_json::to_value(schemars::schema_for!(Report)).unwrap();
+    hold("finetuning.schema.json", &schema);
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub struct FinetuneConfig {
     pub max_length: u32,
 }
 
-fn no_path(path: &PathBuf) -> bool {
+fn no_path(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 

@@ -211,7 +211,7 @@ mod tests {
             json!({"type": "TemplateProcessing", "pair": pair})
         };
         let twice = template(&[end.clone(), end.clone()]);
-        assert_eq!(between_pair(&template(&[end.clone()])), 1);
+        assert_eq!(between_pair(&template(std::slice::from_ref(&end))), 1);
         assert_eq!(between_pair(&twice), 2);
         assert_eq!(
             between_pair(&json!({"type": "Sequence", "processors": [{}, twice]})),

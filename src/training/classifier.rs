@@ -273,3 +273,6 @@ impl FineTuning {
         Ok(loss)
     }
 }
+
+#[cfg(test)]
+mod tests;

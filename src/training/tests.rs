@@ -392,7 +392,7 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
     }
 }
 
-fn single(model: &Model<f64>) -> Model<f32> {
+pub fn single(model: &Model<f64>) -> Model<f32> {
     let parameters = Parameters::<f32>::initial(&model.shape, VOCABULARY, 5);
     let mut out = Model::new(model.shape.clone(), parameters);
     let from = model.parameters.named();
