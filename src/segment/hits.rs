@@ -44,6 +44,8 @@ pub struct Finder {
     multipliers: Multipliers,
     /// First two words that an n-gram may begin with.
     pairs: Filter,
+    /// First three words that an n-gram of more may begin with.
+    triples: Filter,
     places: Places,
     /// By place: some bits of the hash of the n-gram there.
     fingerprints: Vec<u8>,
@@ -238,6 +240,7 @@ impl Finder {
         let mut order: Vec<(u64, usize)> = hashes.map(|w| multipliers.hash(w)).zip(0..).collect();
         order.sort_unstable();
         let mut pairs = FxHashSet::default();
+        let mut triples = FxHashSet::default();
         let mut distinct: Vec<(u64, usize)> = Vec::with_capacity(order.len());
         for (hash, index) in order {
             match distinct.last_mut() {
@@ -249,13 +252,18 @@ impl Finder {
                 }
                 _ => distinct.push((hash, index)),
             }
-            pairs.insert(multipliers.hash(&ngrams[index].words[..2]));
+            let words = ngrams[index].words();
+            pairs.insert(multipliers.hash(&words[..2]));
+            if words.len() > 3 {
+                triples.insert(multipliers.hash(&words[..3]));
+            }
         }
         let hashes: Vec<u64> = distinct.iter().map(|&(hash, _)| hash).collect();
         let places = Places::of(&hashes)?;
         let mut finder = Self {
             multipliers,
             pairs: Filter::of(&pairs),
+            triples: Filter::of(&triples),
             fingerprints: vec![0; places.len()],
             ngrams: vec![VACANT; places.len()],
             places,
@@ -313,8 +321,9 @@ impl Finder {
         }
     }
 
-    /// Replaces `starts` by the words where an n-gram may begin. No branch hangs on what
-    /// is found, here and in what follows, so that the processor runs ahead of the memory.
+    /// Replaces `starts` by the words where an n-gram may begin. Hardly a branch hangs on
+    /// what is found, here and in what follows, so that the processor runs ahead of the
+    /// memory.
     fn starts(&self, words: &[WordId], starts: &mut Vec<u32>) {
         starts.resize(words.len(), 0);
         let mut found = 0;
@@ -335,12 +344,20 @@ impl Finder {
         for &start in starts.iter() {
             let mut lengths = 0;
             let mut longest = 0;
-            let hashes = self.multipliers.hashes(&window(words, start));
-            for (hash, len) in hashes.into_iter().zip(2..) {
+            let mut ask = |hash: u64, len: u32| {
                 let place = self.places.place(hash);
                 let agrees = self.fingerprints[place] == fingerprint(hash);
                 lengths |= u32::from(agrees) << len;
                 longest = if agrees { place as u32 } else { longest };
+            };
+            let [two, three, more @ ..] = self.multipliers.hashes(&window(words, start));
+            ask(two, 2);
+            ask(three, 3);
+            // Few are: this branch is foreseen.
+            if self.triples.may_have(three) {
+                more.into_iter()
+                    .zip(4..)
+                    .for_each(|(hash, len)| ask(hash, len));
             }
             seeming[kept] = Seeming {
                 start,

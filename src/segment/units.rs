@@ -6,7 +6,7 @@
 use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::TokenSlice;
-use crate::config::{Overlap, Unit};
+use crate::config::{Overlap, Punctuation, Unit};
 use crate::segment::hits::{Candidates, Finder, Hit};
 use crate::segment::overlap::Resolver;
 use crate::statistics::dictionary::{WordId, WordSet};
@@ -114,10 +114,16 @@ impl<U: Borrow<Units>> Segmenter<U> {
         );
         let whole_words = units.texts.rules().unit == Unit::Word;
         let starts = &self.starts;
-        // Words that are left out may follow: the next word's start is not the end.
-        let end_of = |word: usize| match starts[word] as usize + 1 {
-            next if whole_words => word_start.next_set(next),
-            next => next,
+        let end_of = |word: usize| {
+            if units.texts.rules().punctuation != Punctuation::Skip {
+                let next = starts.get(word + 1);
+                return next.map_or(tokens.len(), |&next| next as usize);
+            }
+            // Words that are left out may follow.
+            match starts[word] as usize + 1 {
+                next if whole_words => word_start.next_set(next),
+                next => next,
+            }
         };
         let starts_word =
             |token: usize| token == 0 || token == word_start.len() || word_start.get(token);

@@ -93,7 +93,7 @@ pub struct WordCodes {
 }
 
 /// Codes of words of several tokens that were met, for one thread: a word that is met
-/// again is not joined and looked up again. 640 KiB, and 4 bytes for each such word of the
+/// again is not joined and looked up again. 128 KiB, and 4 bytes for each such word of the
 /// document at hand.
 #[derive(Debug)]
 pub struct JoinedCodes {
@@ -105,7 +105,7 @@ pub struct JoinedCodes {
 /// The longest word, in tokens, whose code is kept; hardly any is longer.
 const JOINED: usize = 4;
 
-const JOINED_BITS: u32 = 15;
+const JOINED_BITS: u32 = 12;
 
 impl JoinedCodes {
     /// None met yet.
