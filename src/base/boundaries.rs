@@ -230,6 +230,14 @@ impl<'a> BoundarySlice<'a> {
         })
     }
 
+    /// The place of the first set bit from `from` on, the length where there is none.
+    #[inline]
+    pub fn next_set(&self, from: usize) -> usize {
+        let rest = self.slice(from..self.len);
+        let place = rest.set_bits().next();
+        place.map_or(self.len, |place| from + place)
+    }
+
     /// The runs that set bits open: each begins at a set bit (the first at 0, set
     /// or not) and ends before the next one. Together they cover all positions.
     #[inline]
@@ -291,7 +299,11 @@ mod tests {
             joined.truncate(cut);
             prop_assert_eq!(&joined, &bits[..cut].iter().copied().collect::<Boundaries>());
             let set: Vec<usize> = (0..tail.len()).filter(|&i| tail.get(i)).collect();
-            prop_assert_eq!(tail.set_bits().collect::<Vec<_>>(), set);
+            prop_assert_eq!(tail.set_bits().collect::<Vec<_>>(), set.clone());
+            for from in 0..=tail.len() {
+                let next = set.iter().copied().find(|&place| place >= from);
+                prop_assert_eq!(tail.next_set(from), next.unwrap_or(tail.len()));
+            }
             let mut bytes = vec![7];
             tail.append_to(&mut bytes);
             prop_assert_eq!(bytes.len(), 1 + tail.len().div_ceil(8));

@@ -7,7 +7,7 @@ use crate::base::generator::{Key, Purpose};
 use crate::columnar::vocabulary::Entry;
 use crate::config::{Overlap, TokenizeConfig, Unit};
 use crate::segment::Finder;
-use crate::segment::hits::Walks;
+use crate::segment::hits::Candidates;
 use crate::segment::overlap::Resolver;
 use crate::statistics::MaskingVocabulary;
 use crate::statistics::dictionary::{WordSet, hash};
@@ -150,7 +150,7 @@ impl Lookup {
                 Error::input("find", error.to_string(), expected, "give other text")
             })?;
         let mut hits = Vec::new();
-        finder.find(&codes, |_, _| true, &mut Walks::default(), &mut hits);
+        finder.find(&codes, |_, _| true, &mut Candidates::default(), &mut hits);
         Resolver::default().resolve(&mut hits, overlap, finder.floor(), || {
             let key = Key {
                 seed,

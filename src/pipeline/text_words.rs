@@ -7,7 +7,7 @@ use crate::config::{CountConfig, TokenizeConfig, Unit, keys};
 use crate::parallel::{self, Allowance};
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::text_memory::{CHUNK, TextMemory, TextNeed};
-use crate::pipeline::tokenize::input_record;
+use crate::pipeline::tokenize::{check_any, input_record};
 use crate::statistics::{Corpus, Document};
 use crate::storage::InputRecord;
 use crate::text::{self, Chunk, Cursor, Place};
@@ -144,12 +144,13 @@ pub(super) struct TextFiles<'a> {
 }
 
 impl TextFiles<'_> {
-    /// How many documents were rejected; refuses more than may be.
+    /// How many documents were rejected; refuses more than may be, and a whole corpus
+    /// without a document.
     pub(super) fn rejected(&self) -> Result<u64> {
         let rejected = self.rejected.load(Ordering::Relaxed);
         let all = self.documents.load(Ordering::Relaxed) + rejected;
         if rejected == 0 {
-            return Ok(0);
+            return check_any("--input", all, self.options.part).map(|()| 0);
         }
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = first.as_ref().map_or("", |(_, reason)| reason);

@@ -4,6 +4,7 @@
 
 pub mod hits;
 pub mod overlap;
+mod places;
 pub mod units;
 
 pub use hits::Finder;

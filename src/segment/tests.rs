@@ -1,6 +1,6 @@
 //! Segmentation against the examples of its sources and against brute force.
 
-use super::hits::{Finder, Hit, Walks};
+use super::hits::{Candidates, Finder, Hit};
 use super::overlap::Resolver;
 use super::units::Units;
 use crate::base::boundaries::Boundaries;
@@ -192,7 +192,7 @@ fn hits_of(words: &[u32], ngrams: &BTreeSet<Vec<u32>>) -> (Vec<Hit>, Finder) {
         .map(|&w| numbered.find(LETTERS[w as usize]).unwrap_or(u32::MAX))
         .collect();
     let mut hits = Vec::new();
-    finder.find(&codes, |_, _| true, &mut Walks::default(), &mut hits);
+    finder.find(&codes, |_, _| true, &mut Candidates::default(), &mut hits);
     (hits, finder)
 }
 

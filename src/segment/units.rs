@@ -6,12 +6,12 @@
 use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::generator::{Key, Purpose};
 use crate::base::token::TokenSlice;
-use crate::config::{Overlap, Unit};
-use crate::segment::hits::{Finder, Hit, Walks};
+use crate::config::{Overlap, Punctuation, Unit};
+use crate::segment::hits::{Candidates, Finder, Hit};
 use crate::segment::overlap::Resolver;
 use crate::statistics::dictionary::{WordId, WordSet};
 use crate::statistics::vocabulary::MaskingVocabulary;
-use crate::statistics::words::{JoinedCodes, SKIPPED, WordCodes};
+use crate::statistics::words::{JoinedCodes, WordCodes};
 use crate::tokenizer::WordTexts;
 use std::borrow::Borrow;
 
@@ -70,9 +70,9 @@ pub struct Segmenter<U> {
     joined: JoinedCodes,
     /// Words of the document, those left out not among them.
     codes: Vec<WordId>,
-    /// Their tokens, from and to.
-    tokens: Vec<(u32, u32)>,
-    walks: Walks,
+    /// The first token of each.
+    starts: Vec<u32>,
+    candidates: Candidates,
     hits: Vec<Hit>,
     resolver: Resolver,
 }
@@ -84,8 +84,8 @@ impl<U: Borrow<Units>> Segmenter<U> {
             units,
             joined: JoinedCodes::new(),
             codes: Vec::new(),
-            tokens: Vec::new(),
-            walks: Walks::default(),
+            starts: Vec::new(),
+            candidates: Candidates::default(),
             hits: Vec::new(),
             resolver: Resolver::default(),
         }
@@ -104,31 +104,38 @@ impl<U: Borrow<Units>> Segmenter<U> {
         span_start: &mut Boundaries,
     ) -> u64 {
         let units = self.units.borrow();
-        self.codes.clear();
-        self.tokens.clear();
-        units.codes.each(
+        units.codes.of_document(
             (&units.texts, &units.words),
             tokens,
             word_start,
             &mut self.joined,
-            |code, range| {
-                if code != SKIPPED {
-                    self.codes.push(code);
-                    self.tokens.push((range.start as u32, range.end as u32));
-                }
-            },
+            &mut self.codes,
+            &mut self.starts,
         );
         let whole_words = units.texts.rules().unit == Unit::Word;
-        let places = &self.tokens;
+        let starts = &self.starts;
+        let end_of = |word: usize| {
+            if units.texts.rules().punctuation != Punctuation::Skip {
+                let next = starts.get(word + 1);
+                return next.map_or(tokens.len(), |&next| next as usize);
+            }
+            // Words that are left out may follow.
+            match starts[word] as usize + 1 {
+                next if whole_words => word_start.next_set(next),
+                next => next,
+            }
+        };
         let starts_word =
             |token: usize| token == 0 || token == word_start.len() || word_start.get(token);
         let may_be_unit = |start: usize, end: usize| {
-            whole_words
-                || starts_word(places[start].0 as usize) && starts_word(places[end - 1].1 as usize)
+            whole_words || starts_word(starts[start] as usize) && starts_word(end_of(end - 1))
         };
-        units
-            .finder
-            .find(&self.codes, may_be_unit, &mut self.walks, &mut self.hits);
+        units.finder.find(
+            &self.codes,
+            may_be_unit,
+            &mut self.candidates,
+            &mut self.hits,
+        );
         self.resolver
             .resolve(&mut self.hits, units.overlap, units.floor, || {
                 let key = Key {
@@ -145,11 +152,11 @@ impl<U: Borrow<Units>> Segmenter<U> {
         }
         let mut covered = 0;
         for hit in &self.hits {
-            let start = self.tokens[hit.start as usize].0;
-            let end = self.tokens[hit.end as usize - 1].1;
-            covered += u64::from(end - start);
+            let start = starts[hit.start as usize] as usize;
+            let end = end_of(hit.end as usize - 1);
+            covered += (end - start) as u64;
             for token in start + 1..end {
-                span_start.set(token as usize, false);
+                span_start.set(token, false);
             }
         }
         covered

@@ -8,7 +8,6 @@ use crate::base::token::{TokenId, TokenSlice};
 use crate::config::{Punctuation, Unit, WordRules};
 use crate::statistics::dictionary::{MAX_WORDS, WordId, WordSet};
 use crate::tokenizer::{WordCutter, WordKind, WordTexts};
-use std::ops::Range;
 
 /// Stands for a word that no n-gram crosses.
 pub const BARRIER: WordId = u32::MAX;
@@ -94,10 +93,13 @@ pub struct WordCodes {
 }
 
 /// Codes of words of several tokens that were met, for one thread: a word that is met
-/// again is not joined and looked up again. 128 KiB, and never more.
+/// again is not joined and looked up again. 128 KiB, and 4 bytes for each such word of the
+/// document at hand.
 #[derive(Debug)]
 pub struct JoinedCodes {
     slots: Vec<([TokenId; JOINED], WordId)>,
+    /// A buffer: which words of a document have several tokens.
+    words: Vec<u32>,
 }
 
 /// The longest word, in tokens, whose code is kept; hardly any is longer.
@@ -111,6 +113,7 @@ impl JoinedCodes {
         Self {
             // No word is four times this token: such words are found anew.
             slots: vec![([TokenId::MAX; JOINED], BARRIER); 1 << JOINED_BITS],
+            words: Vec::new(),
         }
     }
 
@@ -154,40 +157,98 @@ impl WordCodes {
         }
     }
 
-    /// Hands the code and the tokens of every word of a document to `each`; `texts`
-    /// and `words` are those that this was made with, and `joined` was never used with
-    /// others.
-    #[inline]
-    pub fn each(
+    /// Replaces `codes` by those of the words of a document, and `starts` by the first
+    /// token of each; words that are left out are in neither. `texts` and `words` are those
+    /// that this was made with, and `joined` was never used with others.
+    pub fn of_document(
         &self,
         (texts, words): (&WordTexts, &WordSet),
         tokens: TokenSlice<'_>,
         word_start: BoundarySlice<'_>,
         joined: &mut JoinedCodes,
-        mut each: impl FnMut(WordId, Range<usize>),
+        codes: &mut Vec<WordId>,
+        starts: &mut Vec<u32>,
     ) {
         assert_eq!(tokens.len(), word_start.len(), "one bit per token");
-        let alone = |place: usize| {
-            let code = self.alone.get(tokens.get(place) as usize);
-            code.copied().unwrap_or(BARRIER)
+        // Room for a word a token; what is beyond the words goes away below.
+        codes.resize(tokens.len(), BARRIER);
+        starts.resize(tokens.len(), 0);
+        let mut several = std::mem::take(&mut joined.words);
+        several.clear();
+        let found = match tokens {
+            TokenSlice::Narrow(ids) => self.alone(ids, word_start, codes, starts, &mut several),
+            TokenSlice::Wide(ids) => self.alone(ids, word_start, codes, starts, &mut several),
         };
-        if self.rules.unit == Unit::Token {
-            (0..tokens.len()).for_each(|place| each(alone(place), place..place + 1));
-            return;
-        }
+        codes.truncate(found);
+        starts.truncate(found);
         let mut walk = texts.words(tokens, word_start);
-        for range in word_start.runs() {
-            let code = match range.len() {
-                1 => alone(range.start),
-                _ => joined.code(tokens.slice(range.clone()), || {
-                    code_of(
-                        words,
-                        counted(walk.join(range.clone()), self.rules.punctuation),
-                    )
-                }),
-            };
-            each(code, range);
+        for &word in &several {
+            let word = word as usize;
+            let end = starts.get(word + 1);
+            let range = starts[word] as usize..end.map_or(tokens.len(), |&end| end as usize);
+            codes[word] = joined.code(tokens.slice(range.clone()), || {
+                code_of(words, counted(walk.join(range), self.rules.punctuation))
+            });
         }
+        joined.words = several;
+        if self.rules.punctuation == Punctuation::Skip {
+            let mut kept = 0;
+            for word in 0..found {
+                (codes[kept], starts[kept]) = (codes[word], starts[word]);
+                kept += usize::from(codes[kept] != SKIPPED);
+            }
+            codes.truncate(kept);
+            starts.truncate(kept);
+        }
+    }
+
+    /// Puts the first token of each word and the code that it has alone to `starts` and
+    /// `codes`, appends which words have more tokens to `several`, and returns the number
+    /// of words. 64 tokens are looked at together.
+    fn alone<T: Copy + Into<TokenId>>(
+        &self,
+        ids: &[T],
+        word_start: BoundarySlice<'_>,
+        codes: &mut [WordId],
+        starts: &mut [u32],
+        several: &mut Vec<u32>,
+    ) -> usize {
+        let mut found = 0;
+        for (block, ids) in ids.chunks(64).enumerate() {
+            let all = u64::MAX >> (64 - ids.len());
+            let mut bits = match self.rules.unit {
+                Unit::Token => all,
+                Unit::Word => word_start.word(block),
+            };
+            if block == 0 {
+                // The first token starts a word, whatever its bit says.
+                bits |= 1;
+            }
+            // By token: whether the next one starts a word, or there is none.
+            let next = match self.rules.unit {
+                Unit::Token => 1,
+                Unit::Word if 64 * (block + 1) < word_start.len() => {
+                    u64::from(word_start.get(64 * (block + 1)))
+                }
+                Unit::Word => 1,
+            };
+            let ends = bits >> 1 | next << (ids.len() - 1);
+            let mut more = bits & !ends;
+            while more != 0 {
+                let below = bits & ((more & more.wrapping_neg()) - 1);
+                several.push((found + below.count_ones() as usize) as u32);
+                more &= more - 1;
+            }
+            while bits != 0 {
+                let token = bits.trailing_zeros() as usize;
+                let id: TokenId = ids[token].into();
+                starts[found] = (64 * block + token) as u32;
+                codes[found] = self.alone.get(id as usize).copied().unwrap_or(BARRIER);
+                found += 1;
+                bits &= bits - 1;
+            }
+        }
+        found
     }
 }
 

@@ -12,6 +12,7 @@ use cloze::config::Unit;
 use cloze::pipeline::count::count;
 use cloze::pipeline::merge::merge;
 use cloze::pipeline::runs::count_run;
+use cloze::pipeline::tokenize::tokenize;
 use std::fs;
 
 #[test]
@@ -173,4 +174,28 @@ fn raw_text_that_cannot_be_used_is_counted_and_too_much_of_it_is_refused() {
     let error = count(&low_threshold(), missing, &output, &usual()).unwrap_err();
     assert!(error.to_string().starts_with("--input: "), "{error}");
     assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn an_empty_corpus_is_refused_as_tokenising_refuses_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty.jsonl");
+    fs::write(&empty, "").unwrap();
+    let input = TokenizeConfig {
+        inputs: vec![empty.display().to_string()],
+        tokenizer: data("tokenizers/bert-base-uncased/vocab.txt"),
+        ..TokenizeConfig::default()
+    };
+    let output = dir.path().join("counts");
+    let counted = count(&low_threshold(), input.clone(), &output, &usual()).unwrap_err();
+    assert!(!output.join("manifest.json").exists());
+    let tokens = dir.path().join("tokens");
+    let tokenised = tokenize(&input, &tokens, &usual()).unwrap_err();
+    let tokenised = tokenised.to_string();
+    let said = tokenised.replace("tokenize.inputs: ", "--input: ");
+    assert_eq!(counted.to_string(), said);
+    assert!(said.contains("no document in any input"), "{said}");
+    // A part may have none.
+    let of_part = count_run(&low_threshold(), input, &output, &part(0, 2)).unwrap();
+    assert_eq!(of_part.total("words"), 0);
 }

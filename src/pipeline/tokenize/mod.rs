@@ -285,13 +285,19 @@ pub(super) fn check_rejected(
             "see that file and correct the inputs, or raise --max-rejected and run again",
         ));
     }
-    if all == 0 && part == Part::WHOLE {
-        return Err(Error::input(
-            "tokenize.inputs",
-            "no document in any input",
-            "at least one",
-            "check the inputs and how they are written (--format, --document)",
-        ));
+    check_any("tokenize.inputs", all, part)
+}
+
+/// Refuses a whole corpus without any document, good or rejected, from the inputs that
+/// `place` names.
+pub(super) fn check_any(place: &str, documents: u64, part: Part) -> Result<()> {
+    if documents > 0 || part != Part::WHOLE {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::input(
+        place,
+        "no document in any input",
+        "at least one",
+        "check the inputs and how they are written (--format, --document)",
+    ))
 }
