@@ -153,7 +153,9 @@ fn finish(
     let special = tokenizer.special();
     let mut files = export(&outcome.model, special, &folder)?;
     let positions = outcome.model.shape.positions;
-    files.extend(tokenizer_files::write(tokenizer, positions, &folder)?);
+    files.extend(tokenizer_files::write(
+        tokenizer, positions, false, &folder,
+    )?);
     for name in files {
         let path = folder.join(name);
         let bytes = std::fs::metadata(&path)

@@ -301,6 +301,10 @@ mod tests {
         assert_eq!(&c[..], &[43., 4300., 65., 6500.]);
         let c = a.part(0..2).t().times(a.part(1..3)).unwrap();
         assert_eq!(&c[..], &[18., 22., 26., 32.]);
+        // One column, whose transpose is one row.
+        let column = Matrix::new(3, 1, vec![1f64, 10., 100.]);
+        let c = column.all().t().times(a.all()).unwrap();
+        assert_eq!(&c[..], &[531., 642.]);
     }
 
     #[test]

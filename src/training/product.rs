@@ -139,8 +139,8 @@ fn gather<'a, T: Real>(
         return left;
     }
     out.clear();
-    for row in left.values.chunks(left.down).take(rows) {
-        out.extend_from_slice(&row[..width]);
+    for row in 0..rows {
+        out.extend_from_slice(&left.values[row * left.down..][..width]);
     }
     Strided {
         values: out,

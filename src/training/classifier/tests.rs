@@ -27,6 +27,7 @@ fn rows() -> Vec<SentenceRow> {
 fn classifier(architecture: Architecture, outputs: usize) -> Classifier<f64> {
     let mut model = tiny(architecture, 0.1);
     if architecture == Architecture::Bert {
+        model.shape.token_types = 2;
         model.parameters.token_types = Some(drawn(2, 12, 0.3, 7, 9));
     }
     let mut classifier = Classifier::new(model, outputs, 5);
