@@ -142,6 +142,8 @@ class EvaluateKeys(Options, total=False):
     layout: Literal["packed", "document", "best_fit"] | None
     mask_seed: int
     batch_size: int
+    device: str
+    precision: Literal["f32", "bf16"]
     blimp: Path | None
     blimp_pairs: int | None
 

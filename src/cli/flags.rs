@@ -233,7 +233,9 @@ fn choices(schema: &Value) -> Option<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CountConfig, Punctuation, TrainConfig, VocabularyConfig};
+    use crate::config::{
+        CountConfig, EvaluateConfig, Punctuation, Strategy, TrainConfig, VocabularyConfig,
+    };
 
     fn parse<T: JsonSchema + DeserializeOwned>(arguments: &[&str]) -> Result<T> {
         let command = add::<T>(Command::new("test"), &[]).unwrap();
@@ -274,6 +276,10 @@ mod tests {
         assert_eq!(train.masking.mixture[1].masking.mean_span_length, 5.0);
         let vocabulary: VocabularyConfig =
             parse(&["x", "--shares", "0.5,0.5", "--import", "list.txt"]).unwrap();
+        let evaluate: EvaluateConfig =
+            parse(&["x", "--strategies", "uniform,pmi", "--blimp-pairs", "3"]).unwrap();
+        assert_eq!(evaluate.strategies, [Strategy::Uniform, Strategy::Pmi]);
+        assert_eq!(evaluate.blimp_pairs, Some(3));
         assert_eq!(vocabulary.shares, [0.5, 0.5]);
         assert_eq!(vocabulary.import.unwrap().to_str(), Some("list.txt"));
     }

@@ -21,17 +21,22 @@ pub enum Device {
 }
 
 impl Device {
+    /// What runs on the CPU is described as it always was.
+    pub(super) fn is_cpu(&self) -> bool {
+        *self == Self::Cpu
+    }
+
     /// Refuses a GPU in a build that knows of none.
     pub fn check(self) -> Result<()> {
         if cfg!(feature = "cuda") || !matches!(self, Self::Cuda(_)) {
             return Ok(());
         }
         Err(Error::usage(
-            "train.device",
+            "device",
             format!("{self} in a build without CUDA"),
             "cpu or reference",
             "build with `cargo build --release --features cuda` (docs/training.md, \"On a \
-             GPU\"), or leave train.device out",
+             GPU\"), or leave device out",
         ))
     }
 }
@@ -104,16 +109,21 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What computes in 32 bits is described as it always was.
+    pub(super) fn is_single(&self) -> bool {
+        *self == Self::F32
+    }
+
     /// Refuses what `device` does not do.
     pub fn check(self, device: Device) -> Result<()> {
         if self == Self::F32 || device != Device::Cpu {
             return Ok(());
         }
         Err(Error::usage(
-            "train.precision",
-            "bf16 with train.device = \"cpu\"",
+            "precision",
+            "bf16 with device = \"cpu\"",
             "f32",
-            "bf16 is for train.device = \"cuda\"; \"reference\" shows on the CPU what it changes",
+            "bf16 is for device = \"cuda\"; \"reference\" shows on the CPU what it changes",
         ))
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of `cloze evaluate`.
 
-use super::{RowLayout, Strategy};
+use super::{Device, Precision, RowLayout, Strategy};
 use crate::base::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,12 @@ pub struct EvaluateConfig {
     pub mask_seed: u64,
     /// Rows a pass.
     pub batch_size: u32,
+    /// What predicts: `cpu`, `cuda`, `cuda:1`, or `reference`, as in [train].
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
+    /// Numbers that matrices are multiplied in: `f32`, or `bf16` on a GPU.
+    #[serde(skip_serializing_if = "Precision::is_single")]
+    pub precision: Precision,
     /// Minimal pairs in the form of BLiMP (Warstadt et al. 2020), as JSON lines, plain or
     /// compressed; judged by pseudo-log-likelihood (Salazar et al. 2020).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +65,8 @@ impl Default for EvaluateConfig {
             layout: None,
             mask_seed: 15,
             batch_size: 32,
+            device: Device::default(),
+            precision: Precision::default(),
             blimp: None,
             blimp_pairs: None,
         }
@@ -68,6 +76,8 @@ impl Default for EvaluateConfig {
 impl EvaluateConfig {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
+        self.device.check()?;
+        self.precision.check(self.device)?;
         for (key, value) in [
             ("evaluate.max_rows", self.max_rows),
             ("evaluate.batch_size", self.batch_size.into()),

@@ -140,15 +140,6 @@ fn is_mmap(read: &ShardRead) -> bool {
 /// Steps of a run that names neither steps nor a budget.
 const DEFAULT_STEPS: u64 = 10_000;
 
-/// Runs on the CPU are described as they always were.
-fn is_cpu(device: &Device) -> bool {
-    *device == Device::Cpu
-}
-
-fn is_single(precision: &Precision) -> bool {
-    *precision == Precision::F32
-}
-
 /// Shards to a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -186,10 +177,10 @@ pub struct TrainConfig {
     /// What trains: `cpu`, `cuda`, `cuda:1`, or `reference`, which does on the CPU what a
     /// GPU would be told to do, to check it. A run may go on from its checkpoint on
     /// another device.
-    #[serde(skip_serializing_if = "is_cpu")]
+    #[serde(skip_serializing_if = "Device::is_cpu")]
     pub device: Device,
     /// Numbers that matrices are multiplied in: `f32`, or `bf16` on a GPU.
-    #[serde(skip_serializing_if = "is_single")]
+    #[serde(skip_serializing_if = "Precision::is_single")]
     pub precision: Precision,
     /// The model.
     pub model: ModelConfig,

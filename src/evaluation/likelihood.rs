@@ -10,7 +10,7 @@
 use crate::base::error::Result;
 use crate::base::token::TokenId;
 use crate::batches::OneHidden;
-use crate::training::Model;
+use crate::training::Predictor;
 
 /// Tokens of a pass: some hundred rows, so that what each pass costs whatever its rows
 /// (laying out the word embeddings for the head) hardly counts.
@@ -42,42 +42,46 @@ impl Around {
 /// # Errors
 /// A sentence for which the model has no positions, and an id that it does not know.
 pub fn log_likelihoods(
-    model: &Model,
+    predictor: &Predictor,
     around: Around,
     sentences: &[&[TokenId]],
     mut passed: impl FnMut(usize) -> Result<()>,
 ) -> Result<Vec<f64>> {
-    let longest = sentences.iter().map(|sentence| sentence.len()).max();
-    let longest = longest.unwrap_or(0) + around.tokens();
-    let layout = model.shape.layout();
+    let layout = predictor.model().shape.layout();
     let mut found = vec![0.0; sentences.len()];
-    let mut hidden = (0..).zip(sentences).flat_map(|(number, sentence)| {
-        let places = 0..sentence.len();
-        places.map(move |place| (number, place))
+    // Sentences of like length together: on a GPU rows of a pass are padded.
+    let mut order: Vec<usize> = (0..sentences.len()).collect();
+    order.sort_by_key(|&number| sentences[number].len());
+    let mut hidden = order.iter().enumerate().flat_map(|(done, &number)| {
+        let places = 0..sentences[number].len();
+        places.map(move |place| (done, number, place))
     });
-    let mut row = Vec::with_capacity(longest);
+    let mut row = Vec::new();
     loop {
-        let mut rows = OneHidden::new(layout, longest, around.mask, around.pad);
-        let (mut of_rows, mut tokens): (Vec<usize>, _) = (Vec::new(), 0);
+        let (mut rows, mut tokens) = (Vec::new(), 0);
         while tokens < TOKENS
-            && let Some((number, place)) = hidden.next()
+            && let Some(one) = hidden.next()
         {
+            rows.push(one);
+            tokens += sentences[one.1].len() + around.tokens();
+        }
+        let Some(&(done, longest, _)) = rows.last() else {
+            return Ok(found);
+        };
+        let longest = sentences[longest].len() + around.tokens();
+        let mut batch = OneHidden::new(layout, longest, around.mask, around.pad);
+        for &(_, number, place) in &rows {
             row.clear();
             row.extend(around.cls);
             let start = row.len();
             row.extend_from_slice(sentences[number]);
             row.push(around.sep);
-            rows.push(&row, start + place);
-            of_rows.push(number);
-            tokens += row.len();
+            batch.push(&row, start + place);
         }
-        let Some(&last) = of_rows.last() else {
-            return Ok(found);
-        };
-        let predictions = model.predictions(&rows.finish())?;
-        for (number, prediction) in of_rows.into_iter().zip(&predictions) {
+        let predictions = predictor.predictions(&batch.finish())?;
+        for (&(_, number, _), prediction) in rows.iter().zip(&predictions) {
             found[number] -= prediction.loss;
         }
-        passed(last)?;
+        passed(done)?;
     }
 }

@@ -584,12 +584,20 @@ fn evaluation_is_the_loss_of_the_logits_and_a_batch_without_labels_is_no_nan() {
     let (model, mut batch) = (tiny(Architecture::RobertaPrelayernorm, 0.0), batch());
     let tally = model.evaluate(&batch).unwrap();
     let logits = model.logits(&batch).unwrap();
+    let predictions = model.predictions(&batch).unwrap();
+    assert_eq!(predictions.len(), batch.labels.len());
     let (mut loss, mut correct) = (0.0, 0);
-    for (row, &label) in batch.labels.iter().enumerate() {
+    for ((row, &label), prediction) in batch.labels.iter().enumerate().zip(&predictions) {
         let row = logits.row(row);
         let sum: f64 = row.iter().map(|x| x.exp()).sum();
-        loss += sum.ln() - row[label as usize];
-        correct += u64::from(row.iter().all(|&x| x <= row[label as usize]));
+        let of_label = sum.ln() - row[label as usize];
+        let first = row.iter().all(|&x| x <= row[label as usize]);
+        let most = row.iter().map(|x| x.exp()).fold(0.0, f64::max) / sum;
+        assert!((prediction.loss - of_label).abs() < 1e-10);
+        assert_eq!(prediction.correct, first);
+        assert!((f64::from(prediction.confidence) - most).abs() < 1e-6);
+        loss += of_label;
+        correct += u64::from(first);
     }
     assert!((tally.loss - loss).abs() < 1e-10);
     assert_eq!(

@@ -75,6 +75,36 @@ fn a_run_is_found_to_have_its_own_validation_loss() {
     let more = ["--masking.layout", "removed"].map(str::to_owned);
     train.arguments.extend(more);
     train.run(&dir.path().join("without"), &[]);
+    // The operations of a GPU come to the same figures, but for rounding.
+    let judged = |device: &str| {
+        let output = dir.path().join(device);
+        done(&[
+            "evaluate",
+            &at(dir.path(), "model"),
+            "--shards",
+            &shards,
+            "--output",
+            &output.display().to_string(),
+            "--max-rows",
+            "8",
+            "--device",
+            device,
+            "--blimp",
+            &pairs(dir.path()),
+        ]);
+        let lines = fs::read_to_string(output.join("blimp.jsonl")).unwrap();
+        let pairs = lines.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["good"].as_f64().unwrap()
+        });
+        let mut figures: Vec<f64> = pairs.collect();
+        figures.push(total(&output, "loss@0.4"));
+        figures.push(total(&output, "accuracy@0.4"));
+        figures
+    };
+    for (ours, theirs) in judged("cpu").iter().zip(judged("reference")) {
+        assert!((ours - theirs).abs() < 1e-3, "{ours}, {theirs}");
+    }
     for run in [dir.path().join("model"), dir.path().join("without/model")] {
         let output = run.with_file_name("found");
         done(&[

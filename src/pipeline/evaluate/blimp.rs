@@ -8,7 +8,7 @@ use crate::evaluation::likelihood::{Around, log_likelihoods};
 use crate::evaluation::pairs::JudgedPair;
 use crate::text::compression;
 use crate::tokenizer::{Encoded, Tokenizer};
-use crate::training::Model;
+use crate::training::{Model, Predictor};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -139,14 +139,14 @@ impl PairFile {
             .sum()
     }
 
-    /// The pairs, as `model` judges them. `passed` hears after each pass how many are done.
+    /// The pairs, as `predictor` judges them. `passed` hears after each pass how many are done.
     pub fn judge(
         mut self,
-        model: &Model,
+        predictor: &Predictor,
         mut passed: impl FnMut(usize) -> Result<()>,
     ) -> Result<Vec<JudgedPair>> {
         let sentences: Vec<&[TokenId]> = self.sentences.iter().map(Vec::as_slice).collect();
-        let found = log_likelihoods(model, self.around, &sentences, |done| passed(done / 2))?;
+        let found = log_likelihoods(predictor, self.around, &sentences, |done| passed(done / 2))?;
         for (pair, found) in self.pairs.iter_mut().zip(found.chunks_exact(2)) {
             (pair.good, pair.bad) = (found[0], found[1]);
         }

@@ -1,17 +1,17 @@
 //! The stage `evaluate`: a trained model to figures of what it can do, each with its
 //! interval.
 //!
-//! Costs a forward pass over the held-out rows for each strategy and rate, on the CPU (the
-//! default three rates of 2 048 rows of 128 tokens: 0.8 M tokens), and for minimal pairs
+//! Costs a forward pass over the held-out rows for each strategy and rate,
+//! (the default three rates of 2 048 rows of 128 tokens: 0.8 M tokens), and for minimal pairs
 //! what [`crate::evaluation::likelihood`] says. Memory: the model, one pass, and some 2 kB
-//! a row. The figures are a function of model, shards and keys, not of threads.
+//! a row. On the CPU the figures are a function of model, shards and keys, not of threads.
 
 mod blimp;
 mod rows;
 mod subject;
 
 use crate::base::error::{Error, Result};
-use crate::config::{EvaluateConfig, Strategy};
+use crate::config::{Device, EvaluateConfig, Strategy};
 use crate::evaluation::report::{EvaluatedModel, Evaluation};
 use crate::evaluation::{Examples, measure, pairs};
 use crate::parallel::chunks;
@@ -20,7 +20,7 @@ use crate::shard::ShardSet;
 use crate::storage::atomic::{self, Written};
 use crate::storage::{ArtefactKind, FileRecord, InputRecord, Manifest, Standing, place};
 use crate::tokenizer::read_written;
-use crate::training::Model;
+use crate::training::Predictor;
 use blimp::PairFile;
 use rows::Rows;
 use serde::Serialize;
@@ -36,8 +36,8 @@ pub const EXAMPLES: &str = "examples.json";
 /// How likely the sentences of each pair are.
 const PAIRS: &str = "blimp.jsonl";
 
-/// What changes the output: all keys; of the file of pairs what is in it, which its
-/// fingerprint among the inputs says.
+/// What changes the output: all keys but the device, whose figures differ by rounding; of the
+/// file of pairs what is in it, which its fingerprint among the inputs says.
 #[derive(Serialize)]
 struct Configuration {
     #[serde(flatten)]
@@ -82,6 +82,7 @@ pub fn evaluate(
     let configuration = Configuration {
         config: EvaluateConfig {
             blimp: None,
+            device: Device::default(),
             ..config.clone()
         },
         seed: options.seed,
@@ -155,19 +156,20 @@ fn measured(
     set: Option<ShardSet>,
     options: &StageOptions,
 ) -> Result<Measured> {
-    let model = subject.model()?;
+    let predictor = Predictor::new(subject.model()?, config.device, config.precision)?;
+    let model = predictor.model();
     let tokenizer = subject.tokenizer()?;
     if let Some(set) = &set {
         let record = set.tokenizer()?;
         let of_shards = read_written(set.artefact().folder(), record)?;
-        subject.check_ids(&model, tokenizer.as_ref(), &of_shards)?;
+        subject.check_ids(model, tokenizer.as_ref(), &of_shards)?;
     }
     // Before the long work, so that a wrong file is told of at once.
     let file = match &config.blimp {
         None => None,
         Some(file) => {
             let tokenizer = subject.require_tokenizer(tokenizer)?;
-            let read = PairFile::read(file, config, subject, (&model, &tokenizer))?;
+            let read = PairFile::read(file, config, subject, (model, &tokenizer))?;
             Some(read)
         }
     };
@@ -187,11 +189,11 @@ fn measured(
         pairs: None,
     };
     if let Some(set) = set {
-        let rows = Rows::open(config, subject, &model, set)?;
-        measured.rows(config, subject, &model, &rows, options)?;
+        let rows = Rows::open(config, subject, model, set)?;
+        measured.rows(config, subject, &predictor, &rows, options)?;
     }
     if let Some(file) = file {
-        measured.pairs(&model, file, options)?;
+        measured.pairs(&predictor, file, options)?;
     }
     Ok(measured)
 }
@@ -201,7 +203,7 @@ impl Measured {
         &mut self,
         config: &EvaluateConfig,
         subject: &Subject,
-        model: &Model,
+        predictor: &Predictor,
         rows: &Rows<'_>,
         options: &StageOptions,
     ) -> Result<()> {
@@ -216,7 +218,7 @@ impl Measured {
         let meter = options.progress.meter(STAGE, "rows", Some(total));
         for &strategy in &strategies {
             for &rate in &rates {
-                let (sums, maskable) = rows.masked(model, strategy, rate, |rows| {
+                let (sums, maskable) = rows.masked(predictor, strategy, rate, |rows| {
                     meter.add(rows);
                     options.check_stop()
                 })?;
@@ -234,10 +236,15 @@ impl Measured {
         Ok(())
     }
 
-    fn pairs(&mut self, model: &Model, file: PairFile, options: &StageOptions) -> Result<()> {
+    fn pairs(
+        &mut self,
+        predictor: &Predictor,
+        file: PairFile,
+        options: &StageOptions,
+    ) -> Result<()> {
         let (count, labels) = (file.len() as u64, file.labels());
         let meter = options.progress.meter(STAGE, "pairs", Some(count));
-        let judged = file.judge(model, |done| {
+        let judged = file.judge(predictor, |done| {
             meter.add((done as u64).saturating_sub(meter.done()));
             options.check_stop()
         })?;

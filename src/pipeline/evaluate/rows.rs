@@ -14,7 +14,7 @@ use crate::evaluation::masked::MaskedSums;
 use crate::evaluation::report::EvaluatedRows;
 use crate::masking::{Masker, Stamp, TokenTable};
 use crate::shard::ShardSet;
-use crate::training::Model;
+use crate::training::{Model, Predictor};
 
 /// Tokens of a row where neither the keys nor a run says.
 const LENGTH: u32 = 128;
@@ -92,14 +92,14 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// What `model` makes of them under masks of `strategy` at `rate`, and how many tokens
+    /// What `predictor` makes of them under masks of `strategy` at `rate`, and how many tokens
     /// could have been masked. `passed` hears of the rows of each pass.
     ///
     /// # Errors
     /// Strategy pmi with shards that have no units.
     pub fn masked(
         &self,
-        model: &Model,
+        predictor: &Predictor,
         strategy: Strategy,
         rate: f64,
         mut passed: impl FnMut(u64) -> Result<()>,
@@ -107,7 +107,7 @@ impl<'a> Rows<'a> {
         let masking = MaskingConfig {
             strategy,
             corruption_rate: rate.into(),
-            layout: model.shape.layout(),
+            layout: predictor.model().shape.layout(),
             ..MaskingConfig::default()
         };
         let special = self.corpus.shards().special_tokens()?;
@@ -153,7 +153,8 @@ impl<'a> Rows<'a> {
             };
             if batch.rows == batch_rows || !more && batch.rows > 0 {
                 masks.finish(&mut batch);
-                for ((row, label), prediction) in labels.drain(..).zip(&model.predictions(&batch)?)
+                for ((row, label), prediction) in
+                    labels.drain(..).zip(&predictor.predictions(&batch)?)
                 {
                     sums.add(row, label, prediction);
                 }

@@ -19,14 +19,14 @@ pub use network::Network;
 
 use super::engine::Engine;
 use super::model::{Model, Noise, over};
-use super::ops::cross_entropy::Tally;
+use super::ops::cross_entropy::{Prediction, Tally};
 use super::optimizer::AdamW;
 use crate::base::error::{Error, Result};
 use crate::batches::Batch;
 use crate::config::{self, OptimizerConfig, Precision};
 use adam::Moments;
 use candle_core::{DType, Device, Tensor};
-use pass::Losses;
+use pass::{Losses, Scored};
 
 /// The engine over a [`Network`].
 pub struct OnDevice {
@@ -48,12 +48,8 @@ impl OnDevice {
         adam: AdamW,
     ) -> Result<Self> {
         let device = open(device)?;
-        let active = match precision {
-            Precision::F32 => DType::F32,
-            Precision::Bf16 => DType::BF16,
-        };
         let start = || {
-            let network = Network::new(&model, device.clone(), active)?;
+            let network = Network::new(&model, device.clone(), active(precision))?;
             let moments = Moments {
                 first: weights::upload(&adam.first, &device)?,
                 second: weights::upload(&adam.second, &device)?,
@@ -150,6 +146,41 @@ impl Engine for OnDevice {
     }
 }
 
+/// `model` on `device`, to predict with.
+pub fn network(model: &Model, device: config::Device, precision: Precision) -> Result<Network> {
+    Network::new(model, open(device)?, active(precision)).map_err(failed)
+}
+
+/// What `network`, which is `model`, makes of each label of `batch`, without dropout.
+pub fn predictions(network: &Network, model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
+    let inputs = Inputs::new(batch, model)?;
+    if batch.labels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let told = || {
+        let Scored { loss, logit, sum } = network.predict(&inputs)?;
+        let told = Tensor::cat(&[loss, logit, sum], 1)?;
+        told.to_dtype(DType::F64)?.to_vec2::<f64>()
+    };
+    let told = told().map_err(failed)?;
+    Ok(told
+        .iter()
+        .map(|of_label| Prediction {
+            loss: of_label[0],
+            correct: of_label[1] >= 0.0,
+            confidence: of_label[2].recip() as f32,
+        })
+        .collect())
+}
+
+/// The numbers that matrices are multiplied in.
+fn active(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
+}
+
 /// What there is to say of `batch` before its losses.
 fn unlabelled(batch: &Batch) -> Tally {
     Tally {
@@ -176,10 +207,10 @@ fn open(device: config::Device) -> Result<Device> {
         config::Device::Cpu | config::Device::Reference => Ok(Device::Cpu),
         config::Device::Cuda(number) => Device::new_cuda(number).map_err(|error| {
             Error::resource(
-                "train.device",
+                "device",
                 format!("{device}, which does not open ({error})"),
                 "a GPU of that number, and a driver that knows CUDA 13",
-                "see nvidia-smi, or train on the CPU with train.device = \"cpu\"",
+                "see nvidia-smi, or leave device out to stay on the CPU",
             )
         }),
     }
@@ -193,7 +224,7 @@ fn failed(error: candle_core::Error) -> Error {
             "memory of the device",
             "none left",
             "room for the activations of one pass",
-            "raise train.accumulation, which splits a step into more passes",
+            "take fewer rows a pass: raise train.accumulation, or lower evaluate.batch_size",
         );
     }
     Error::library("a pass on the device", error)

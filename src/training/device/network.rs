@@ -2,7 +2,7 @@
 
 use super::inputs::{Inputs, Standing};
 use super::noise::Drops;
-use super::pass::{Angles, Losses, Pass, Stack};
+use super::pass::{Angles, Losses, Pass, Scored, Stack};
 use super::rows;
 use super::weights::Weights;
 use crate::config::ModelShape;
@@ -74,17 +74,28 @@ impl Network {
     /// Losses of `inputs`, without dropout.
     pub fn evaluate(&self, inputs: &Inputs) -> Result<Losses> {
         let pass = self.pass(false, None);
-        let encoder = self.encoder(&pass, inputs)?;
+        let x = self.before_head(&pass, inputs)?;
+        pass.head(&x, &inputs.labels, &inputs.weights)
+    }
+
+    /// What comes of each label of `inputs`, without dropout.
+    pub fn predict(&self, inputs: &Inputs) -> Result<Scored> {
+        let pass = self.pass(false, None);
+        pass.scored(&self.before_head(&pass, inputs)?, &inputs.labels)
+    }
+
+    /// What leaves the last layer, a row a label.
+    fn before_head(&self, pass: &Pass<'_>, inputs: &Inputs) -> Result<Tensor> {
+        let encoder = self.encoder(pass, inputs)?;
         let mut out = encoder.up_to_last(encoder.embedded(&self.embed(inputs)?)?)?;
-        let decoder = self.decoder(&pass, inputs)?;
+        let decoder = self.decoder(pass, inputs)?;
         if let Some((decoder, standing)) = &decoder {
-            let entered = enter(&pass, &encoder.last(&out, None)?)?;
+            let entered = enter(pass, &encoder.last(&out, None)?)?;
             out = decoder.up_to_last(self.begin_decoder(inputs, standing, &entered)?)?;
         }
         let last = decoder.as_ref().map_or(&encoder, |(decoder, _)| decoder);
         let picked = rows::pick(&out, &inputs.predicted)?;
-        let x = last.last(&picked, Some(&inputs.predicted))?;
-        pass.head(&x, &inputs.labels, &inputs.weights)
+        last.last(&picked, Some(&inputs.predicted))
     }
 
     fn pass<'a>(&'a self, tracked: bool, drops: Option<Drops<'a>>) -> Pass<'a> {

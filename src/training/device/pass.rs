@@ -29,17 +29,24 @@ pub struct Losses {
     pub told: Tensor,
 }
 
+/// What comes of each label, `labels × 1`.
+pub struct Scored {
+    /// −ln p.
+    pub loss: Tensor,
+    /// Its logit, less the largest.
+    pub logit: Tensor,
+    /// Sum of the exponentials of all logits, less the largest.
+    pub sum: Tensor,
+}
+
 impl Pass<'_> {
     /// From what leaves the last layer, a row a label, to the losses.
     pub fn head(&self, x: &Tensor, labels: &[u32], weights: &[f32]) -> Result<Losses> {
-        let x = self.gelu(&self.linear(x, "head")?)?;
-        let x = self.active(&self.norm(&x, "head_norm")?)?;
-        let logits = self.exact(&x.matmul(&self.weight("words")?.t()?)?)?;
-        let logits = (&logits + self.repeated(&self.weights["head_bias"], &logits)?)?;
-        let logits = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
-        let labels = Tensor::from_slice(labels, (labels.len(), 1), self.device)?;
-        let logit = logits.gather(&labels, 1)?;
-        let mut losses = (logits.exp()?.sum_keepdim(D::Minus1)?.log()? - &logit)?;
+        let Scored {
+            loss: mut losses,
+            logit,
+            ..
+        } = self.scored(x, labels)?;
         if !weights.is_empty() {
             let weights = Tensor::from_slice(weights, (weights.len(), 1), self.device)?;
             losses = losses.mul(&weights.to_dtype(losses.dtype())?)?;
@@ -50,6 +57,20 @@ impl Pass<'_> {
             told: Tensor::stack(&[total(&losses)?, correct], 0)?,
             sum: losses.sum_all()?,
         })
+    }
+
+    /// From what leaves the last layer, a row a label, to what comes of each.
+    pub fn scored(&self, x: &Tensor, labels: &[u32]) -> Result<Scored> {
+        let x = self.gelu(&self.linear(x, "head")?)?;
+        let x = self.active(&self.norm(&x, "head_norm")?)?;
+        let logits = self.exact(&x.matmul(&self.weight("words")?.t()?)?)?;
+        let logits = (&logits + self.repeated(&self.weights["head_bias"], &logits)?)?;
+        let logits = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+        let labels = Tensor::from_slice(labels, (labels.len(), 1), self.device)?;
+        let logit = logits.gather(&labels, 1)?;
+        let sum = logits.exp()?.sum_keepdim(D::Minus1)?;
+        let loss = (sum.log()? - &logit)?;
+        Ok(Scored { loss, logit, sum })
     }
 
     fn weight(&self, name: &str) -> Result<Tensor> {
