@@ -37,7 +37,7 @@ pub struct EvaluateConfig {
     pub mask_seed: u64,
     /// Rows a pass.
     pub batch_size: u32,
-    /// What predicts: `cpu`, `cuda`, `cuda:1`, or `reference`, as in [train].
+    /// What predicts: `cpu`, `cuda`, `cuda:1`, or `reference`, as for a training.
     #[serde(skip_serializing_if = "Device::is_cpu")]
     pub device: Device,
     /// Numbers that matrices are multiplied in: `f32`, or `bf16` on a GPU.

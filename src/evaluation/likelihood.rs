@@ -2,8 +2,9 @@
 //! log p of it added up.
 //!
 //! A sentence of n tokens is n rows, each of n tokens and the special ones around. The
-//! model's last layer and its head run on the hidden token of each row only, and no
-//! padding goes through it, whatever the lengths. So a sentence costs n (n + 2) tokens of
+//! model's last layer and its head run on the hidden token of each row only. On the CPU no
+//! padding goes through it; on a GPU hardly any, since sentences of like length share a
+//! pass. So a sentence costs n (n + 2) tokens of
 //! a pass up to the last layer, and n times the head, which is most of it for small models:
 //! 2 · hidden · vocabulary operations and as many exponentials as the vocabulary has tokens.
 

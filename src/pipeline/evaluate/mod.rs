@@ -1,7 +1,7 @@
 //! The stage `evaluate`: a trained model to figures of what it can do, each with its
 //! interval.
 //!
-//! Costs a forward pass over the held-out rows for each strategy and rate,
+//! Costs a forward pass over the held-out rows for each strategy and rate
 //! (the default three rates of 2 048 rows of 128 tokens: 0.8 M tokens), and for minimal pairs
 //! what [`crate::evaluation::likelihood`] says. Memory: the model, one pass, and some 2 kB
 //! a row. On the CPU the figures are a function of model, shards and keys, not of threads.
