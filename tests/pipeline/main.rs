@@ -213,6 +213,12 @@ fn stages(input: &Path) -> Vec<Stage> {
     ]
 }
 
+/// The stage that trains.
+fn training(input: &Path) -> Stage {
+    let mut stages = stages(input).into_iter();
+    stages.find(|stage| stage.output == "model").unwrap()
+}
+
 impl Stage {
     fn command(&self, folder: &Path, more: &[&str]) -> Command {
         let output = match self.output {
@@ -609,7 +615,7 @@ fn a_flipped_byte_or_a_cut_file_is_found_and_named() {
     let mut bytes = fs::read(&shard).unwrap();
     bytes[2000] ^= 1;
     fs::write(&shard, &bytes).unwrap();
-    let stage = stages(dir.path()).pop().unwrap();
+    let stage = training(dir.path());
     let output = stage
         .command(&dir.path().join("again"), &[])
         .output()
@@ -713,7 +719,7 @@ fn scratch_is_cleared_but_a_folder_that_the_user_named_stays() {
 fn an_interrupted_stage_says_so_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     undisturbed(dir.path());
-    let stage = stages(dir.path()).pop().unwrap();
+    let stage = training(dir.path());
     let folder = dir.path().join("interrupted");
     let child = stage.command(&folder, &[]).spawn().unwrap();
     let metrics = folder.join("model/metrics.jsonl");
@@ -831,7 +837,7 @@ fn a_written_batch_is_shown_with_its_keys_and_text() {
     for stage in &stages(folder)[..4] {
         stage.run(folder, &[]);
     }
-    let mut stage = stages(folder).pop().unwrap();
+    let mut stage = training(folder);
     let more = [
         "--spikes.window",
         "1",
