@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// One key of a configuration: its dotted path and the schema of its value.
 struct Key {
@@ -54,6 +55,22 @@ pub fn config<T: JsonSchema + DeserializeOwned>(matches: &ArgMatches) -> Result<
     let mut table = toml::Table::new();
     fill::<T>(matches, &mut table)?;
     keys::from_table("the command line", table)
+}
+
+/// Reads a configuration from the TOML that `--config` names, where it does, and what was
+/// typed over it. The keys are those of the file's table `stage`; of one without it, all.
+pub fn config_over_file<T: JsonSchema + DeserializeOwned>(
+    matches: &ArgMatches,
+    stage: &str,
+) -> Result<T> {
+    let Some(file) = matches.get_one::<PathBuf>("config") else {
+        return config(matches);
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, e))?;
+    let place = file.display().to_string();
+    let mut table = keys::table_of_toml(&place, &text, stage)?;
+    fill::<T>(matches, &mut table)?;
+    keys::from_table(&place, table)
 }
 
 /// Sets a dotted path in a table.

@@ -1,9 +1,9 @@
 //! `cloze finetune`.
 
 use super::{given, output, path};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::cli::{flags, shared};
-use crate::config::{FinetuneConfig, keys};
+use crate::config::FinetuneConfig;
 use crate::pipeline::finetune::{Report, finetune};
 use crate::pipeline::stage::StageOptions;
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -32,17 +32,7 @@ pub fn command() -> Result<Command> {
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let (place, mut table) = match shared::typed::<PathBuf>(matches, "config") {
-        Some(file) => {
-            let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
-            let place = file.display().to_string();
-            let table = keys::table_of_toml(&place, &text, "finetune")?;
-            (place, table)
-        }
-        None => ("the command line".to_owned(), toml::Table::new()),
-    };
-    flags::fill::<FinetuneConfig>(matches, &mut table)?;
-    let config: FinetuneConfig = keys::from_table(&place, table)?;
+    let config: FinetuneConfig = flags::config_over_file(matches, "finetune")?;
     let options = shared::options(matches, StageOptions::new())?;
     let folder = given(matches, "output");
     finetune(&config, &given(matches, "model"), &folder, &options)?;

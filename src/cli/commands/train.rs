@@ -1,9 +1,9 @@
 //! `cloze train`.
 
 use super::{given, output, path};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::cli::{flags, shared};
-use crate::config::{TrainConfig, keys};
+use crate::config::TrainConfig;
 use crate::pipeline::stage::StageOptions;
 use crate::pipeline::train::train;
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -29,17 +29,7 @@ pub fn command() -> Result<Command> {
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let (place, mut table) = match shared::typed::<PathBuf>(matches, "config") {
-        Some(file) => {
-            let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
-            let place = file.display().to_string();
-            let table = keys::table_of_toml(&place, &text, "train")?;
-            (place, table)
-        }
-        None => ("the command line".to_owned(), toml::Table::new()),
-    };
-    flags::fill::<TrainConfig>(matches, &mut table)?;
-    let config: TrainConfig = keys::from_table(&place, table)?;
+    let config: TrainConfig = flags::config_over_file(matches, "train")?;
     let options = shared::options(matches, StageOptions::new())?;
     let manifest = train(
         &config,
