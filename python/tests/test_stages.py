@@ -156,6 +156,12 @@ def test_editors_know_every_key_of_the_configuration():
         known = getattr(keys, f"{name}Keys").__annotations__.keys() - parts
         expected = schema[f"{name}Config"]["properties"].keys() - {"inputs"}
         assert {key.removesuffix("_") for key in known} == expected, name
+    counting = keys.CountKeys.__annotations__.keys() - keys.TextKeys.__annotations__.keys() - parts
+    assert counting == schema["CountConfig"]["properties"].keys()
+    with pytest.raises(package.UsageError) as wrong:
+        package.count("a", output="b", nothing=1)
+    known = set(wrong.value.expected.removeprefix("one of ").split(", "))
+    assert known == keys.CountKeys.__annotations__.keys() - {"progress"}
     schema = json.loads((ROOT / "schemas/experiment.schema.json").read_text())["$defs"]
     known = keys.FinetuneKeys.__annotations__.keys() - parts
     assert known == schema["FinetuneConfig"]["properties"].keys()
@@ -186,12 +192,6 @@ def test_an_experiment_gives_the_results_of_the_command(shards, tmp_path):
         theirs = (tmp_path / "theirs/report" / name).read_text()
         assert (tmp_path / "work/report" / name).read_text() == theirs
     assert package.experiment(toml, work=tmp_path / "work", report=True) == found
-    counting = keys.CountKeys.__annotations__.keys() - keys.TextKeys.__annotations__.keys() - parts
-    assert counting == schema["CountConfig"]["properties"].keys()
-    with pytest.raises(package.UsageError) as wrong:
-        package.count("a", output="b", nothing=1)
-    known = set(wrong.value.expected.removeprefix("one of ").split(", "))
-    assert known == keys.CountKeys.__annotations__.keys() - {"progress"}
 
 
 def test_a_stage_leaves_the_lock_to_other_threads(tmp_path):
