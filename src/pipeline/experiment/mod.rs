@@ -27,7 +27,9 @@ pub use results::{Compared, Measured, Results};
 
 use crate::base::error::{Error, Result};
 use crate::base::part::Part;
-use crate::config::{EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting, TrainConfig, keys};
+use crate::config::{
+    Device, EvaluateConfig, ExperimentConfig, FinetuneConfig, Setting, TrainConfig, keys,
+};
 use crate::evaluation::{Example, Examples};
 use crate::pipeline::evaluate::evaluate;
 use crate::pipeline::finetune::finetune;
@@ -158,6 +160,7 @@ impl<'a> Configuration<'a> {
             train: setting.train.lasting(),
             evaluate: config.evaluate.clone().map(|evaluate| EvaluateConfig {
                 blimp: None,
+                device: Device::default(),
                 ..evaluate
             }),
             finetune: config
