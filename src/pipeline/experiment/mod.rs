@@ -316,7 +316,7 @@ fn report(
         ),
     ];
     for plot in &config.plot {
-        let page = plots::draw(plot, config, settings, results)?;
+        let page = plots::draw(plot, settings, results)?;
         files.push((format!("{}.svg", plot.name), page));
     }
     for (name, bytes) in files {

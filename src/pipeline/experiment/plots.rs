@@ -4,7 +4,7 @@
 use super::results::Results;
 use super::tables::scale;
 use crate::base::error::{Error, Result};
-use crate::config::{ExperimentConfig, PlotConfig, Setting};
+use crate::config::{PlotConfig, Setting};
 use crate::evaluation::Spread;
 use crate::pipeline::chart::{COLOURS, Format, HEIGHT, Page, Panel, Range, Side, WIDTH};
 
@@ -18,12 +18,7 @@ struct Line<'a> {
 ///
 /// # Errors
 /// A picture without a point: no number by its key, or nothing measured.
-pub fn draw(
-    plot: &PlotConfig,
-    config: &ExperimentConfig,
-    settings: &[Setting],
-    results: &Results,
-) -> Result<Vec<u8>> {
+pub fn draw(plot: &PlotConfig, settings: &[Setting], results: &Results) -> Result<Vec<u8>> {
     let lines = lines(plot, settings);
     let measures = match plot.measures.is_empty() {
         true => &results.measures,
@@ -69,12 +64,13 @@ pub fn draw(
         let high = spreads()
             .map(|s| scale * s.high)
             .fold(f64::NEG_INFINITY, f64::max);
+        let room = 0.03 * (high - low);
         let unit = if scale == 1.0 { "" } else { " %" };
         let panel = Panel {
             left: 70.0 + across * f64::from(index % 2),
             top: 48.0 + down * f64::from(index / 2),
             x: Range::linear(first - margin, last + margin),
-            y: Range::linear(low, high),
+            y: Range::linear(low - room, high + room),
             title: measure,
             unit,
             foot: &plot.x,
@@ -105,10 +101,13 @@ pub fn draw(
         let place = (76.0, entries + 20.0 * f64::from(row));
         page.entry(place, colour, &line.name);
     }
-    let note = format!(
-        "Bars: 95 % bootstrap intervals over {} seeds and the examples.",
-        config.seeds.len()
-    );
+    let seeds = || results.settings.iter().map(|setting| setting.seeds.len());
+    let seeds = match (seeds().min(), seeds().max()) {
+        (Some(1), Some(1)) => "one seed".into(),
+        (Some(least), Some(most)) if least < most => format!("{least} to {most} seeds"),
+        (_, most) => format!("{} seeds", most.unwrap_or(0)),
+    };
+    let note = format!("Bars: 95 % bootstrap intervals over {seeds} and the examples.");
     let foot = (70.0, entries + 20.0 * lines.len() as f64 + 6.0);
     page.text(foot, note, Side::First);
     page.bytes(Format::Svg)

@@ -163,7 +163,7 @@ fn two_settings_in_one_cell_are_refused() {
 fn plots_have_a_line_a_grid_and_a_bar_a_setting() {
     let (config, settings) = experiment();
     let results = Results::of(&config, &settings, &done(&settings)).unwrap();
-    let svg = plots::draw(&config.plot[0], &config, &settings, &results).unwrap();
+    let svg = plots::draw(&config.plot[0], &settings, &results).unwrap();
     let svg = String::from_utf8(svg).unwrap();
     // Two panels of three bars and one line each, a dot a setting, and two in the legend.
     assert_eq!(svg.matches("stroke-width=\"1.5\"").count(), 2 * (3 + 1));
@@ -175,7 +175,7 @@ fn plots_have_a_line_a_grid_and_a_bar_a_setting() {
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     let mut other = config.plot[0].clone();
     other.x = "masking.strategy".into();
-    let error = plots::draw(&other, &config, &settings, &results).unwrap_err();
+    let error = plots::draw(&other, &settings, &results).unwrap_err();
     assert!(error.to_string().contains("is a number"), "{error}");
 }
 
