@@ -1,11 +1,11 @@
 //! `cloze experiment EXPERIMENT.toml`.
 
-use super::{given, path};
+use super::{given, list, path, set, work};
 use crate::base::error::Result;
 use crate::cli::shared;
 use crate::pipeline::experiment::{Do, Experiment};
 use crate::pipeline::stage::StageOptions;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::{Path, PathBuf};
 
 pub fn command() -> Command {
@@ -15,20 +15,7 @@ pub fn command() -> Command {
             "experiment",
             "The experiment's TOML; its paths are relative to it",
         ))
-        .arg(
-            Arg::new("work")
-                .long("work")
-                .help("Folder that everything goes to; without it, `work` of the TOML or runs/NAME")
-                .value_name("DIR")
-                .value_parser(value_parser!(PathBuf)),
-        )
-        .arg(
-            Arg::new("set")
-                .long("set")
-                .help("Sets a key over the file, as in --set train.steps=500")
-                .value_name("KEY=VALUE")
-                .action(ArgAction::Append),
-        )
+        .args([work(), set()])
         .arg(
             Arg::new("report")
                 .long("report")
@@ -39,13 +26,7 @@ pub fn command() -> Command {
 }
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let set: Vec<String> = matches
-        .get_many::<String>("set")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-    let mut experiment = Experiment::read(&given(matches, "experiment"), &set)?;
+    let mut experiment = Experiment::read(&given(matches, "experiment"), &list(matches, "set"))?;
     let config = &experiment.config;
     let work = shared::typed::<PathBuf>(matches, "work")
         .or_else(|| config.work.clone())

@@ -17,7 +17,7 @@ mod vocabulary;
 use crate::base::error::Result;
 use crate::pipeline::summary::grouped;
 use crate::storage::Manifest;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
 /// All subcommands, in the order of the help.
@@ -80,6 +80,30 @@ fn output(help: &'static str) -> Arg {
         .value_name("PATH")
         .value_parser(value_parser!(PathBuf))
         .required(true)
+}
+
+/// The flag `--work`, of what a TOML describes.
+fn work() -> Arg {
+    Arg::new("work")
+        .long("work")
+        .help("Folder that everything goes to; without it, `work` of the TOML or runs/NAME")
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+}
+
+/// The flag `--set`, of what a TOML describes.
+fn set() -> Arg {
+    Arg::new("set")
+        .long("set")
+        .help("Sets a key over the file, as in --set train.steps=500")
+        .value_name("KEY=VALUE")
+        .action(ArgAction::Append)
+}
+
+/// All values of a flag that may be given several times.
+fn list(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let values = matches.get_many::<String>(name);
+    values.into_iter().flatten().cloned().collect()
 }
 
 /// The path of a required argument.

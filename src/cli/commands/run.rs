@@ -1,12 +1,12 @@
 //! `cloze run PIPELINE.toml`.
 
-use super::{given, path};
+use super::{given, list, path, set, work};
 use crate::base::error::{Error, Result};
 use crate::cli::shared;
 use crate::config::{PipelineConfig, keys};
 use crate::pipeline;
 use crate::pipeline::stage::StageOptions;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::{Path, PathBuf};
 
 pub fn command() -> Command {
@@ -16,20 +16,7 @@ pub fn command() -> Command {
             "pipeline",
             "The pipeline's TOML; its paths are relative to it",
         ))
-        .arg(
-            Arg::new("work")
-                .long("work")
-                .help("Folder that everything goes to; without it, `work` of the TOML or runs/NAME")
-                .value_name("DIR")
-                .value_parser(value_parser!(PathBuf)),
-        )
-        .arg(
-            Arg::new("set")
-                .long("set")
-                .help("Sets a key over the file, as in --set train.steps=500")
-                .value_name("KEY=VALUE")
-                .action(ArgAction::Append),
-        )
+        .args([work(), set()])
         .arg(
             Arg::new("only")
                 .long("only")
@@ -44,16 +31,8 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let file = given(matches, "pipeline");
     let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
-    let list = |name: &str| -> Vec<String> {
-        matches
-            .get_many::<String>(name)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
-    };
     let mut config: PipelineConfig =
-        keys::from_toml(&file.display().to_string(), &text, &list("set"))?;
+        keys::from_toml(&file.display().to_string(), &text, &list(matches, "set"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     config.relative_to(folder);
     let work = shared::typed::<PathBuf>(matches, "work")
@@ -67,9 +46,15 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     };
     let options = shared::options(matches, defaults)?;
     config.seed = options.seed;
-    let summary = pipeline::run::run(&config, &work, &list("only"), &options, |preview| {
-        println!("{}", preview.render(super::mask::look_of_terminal()));
-    })?;
+    let summary = pipeline::run::run(
+        &config,
+        &work,
+        &list(matches, "only"),
+        &options,
+        |preview| {
+            println!("{}", preview.render(super::mask::look_of_terminal()));
+        },
+    )?;
     println!("\n{summary}");
     Ok(())
 }
