@@ -104,7 +104,10 @@ fn tab_separated(path: &Path, columns: &[&str], header: bool) -> Result<Vec<Tabl
         let Some(place) = place else {
             let (found, expected) = match header {
                 true => (
-                    format!("columns {}", names.join(", ")),
+                    match names.iter().all(|name| name.is_empty()) {
+                        true => "no line of names".to_owned(),
+                        false => format!("columns {}", names.join(", ")),
+                    },
                     format!("a column {column:?}"),
                 ),
                 false => (

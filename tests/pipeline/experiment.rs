@@ -151,6 +151,17 @@ fn an_experiment_in_parts_is_that_of_one_machine_and_grows_by_seeds() {
     run(&whole, &[]);
     let report = |work: &str| fs::read(Path::new(work).join("report/results.csv")).unwrap();
     assert_eq!(report(&work), report(&whole));
+    // What was measured is checked before it is told of.
+    let examples = Path::new(&whole).join("runs/rates-0.4/seed-1/examples.json");
+    let mut bytes = fs::read(&examples).unwrap();
+    let digit = bytes.iter().position(u8::is_ascii_digit).unwrap();
+    bytes[digit] ^= 1;
+    fs::write(&examples, &bytes).unwrap();
+    let told = fails(1, &["experiment", &toml, "--work", &whole, "--report"]);
+    assert!(
+        told.contains("examples.json") && told.contains("hash"),
+        "{told}"
+    );
     // Another configuration is not mixed with what is there.
     let other = [
         "experiment",

@@ -273,7 +273,14 @@ impl Cell<'_> {
             ..options.clone()
         };
         match self.frame.standing(&looking)? {
-            Standing::Done(_) => Examples::read(&self.folder.join(EXAMPLES)).map(Some),
+            Standing::Done(manifest) => {
+                let path = self.folder.join(EXAMPLES);
+                // A flipped digit would be another result.
+                for record in &manifest.files {
+                    record.check(&path)?;
+                }
+                Examples::read(&path).map(Some)
+            }
             Standing::ToDo => Ok(None),
         }
     }
