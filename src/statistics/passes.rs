@@ -42,7 +42,7 @@ impl<'a> Passes<'a> {
         let words = &counts.dictionary.words;
         // What the dictionary takes is not there any more: its own memory and counts, its
         // codes by token, and what the plan knows of each word, by id and by rank.
-        let taken = words.memory() + 40 * words.len() + 20 * counting.source.vocabulary_size();
+        let taken = words.memory() + 48 * words.len() + 20 * counting.source.vocabulary_size();
         let memory = ByteSize(counting.memory.0.saturating_sub(taken as u64));
         let plan = Plan::new(
             &counts.dictionary.counts,
@@ -178,7 +178,7 @@ impl<'a> Passes<'a> {
             let mut scatter = scatters
                 .take()
                 .unwrap_or_else(|| Scatter::new(self.shape, &self.plan, pass, &self.buckets));
-            let units = words.each_window(piece, &begins, |window| scatter.window::<W>(window))?;
+            let units = words.each_window(piece, &begins, |window| scatter.window::<W>(&window))?;
             scatters.put(scatter);
             Ok(units)
         })?;

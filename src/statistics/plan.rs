@@ -179,9 +179,31 @@ impl Placed {
     /// The bucket of windows that begin with this word and `second`. Ascends with them.
     #[inline]
     pub fn bucket(self, second: Self) -> usize {
-        let inside = (u32::from(second.slot) * u32::from(self.own)) >> SLOT_BITS;
+        self.bucket_of(second.slot)
+    }
+
+    /// As [`bucket`](Self::bucket), of a second word with this [`slot`](Self::slot).
+    #[inline]
+    pub fn bucket_of(self, slot: u16) -> usize {
+        let inside = (u32::from(slot) * u32::from(self.own)) >> SLOT_BITS;
         (self.base + inside) as usize
     }
+
+    /// What a bucket depends on of a window's second word.
+    pub fn slot(self) -> u16 {
+        self.slot
+    }
+}
+
+/// The words of a window that may be of a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// The first.
+    pub first: Placed,
+    /// The second, as [`Placed::bucket_of`] asks for it.
+    pub slot: u16,
+    /// Ids and one; 0 stands for a barrier and what is behind it.
+    pub places: [u32; MAX_LENGTH],
 }
 
 /// The buckets whose windows are made in one pass over the words.
@@ -204,12 +226,12 @@ impl Pass {
         (first < self.buckets.end) & (behind > self.buckets.start)
     }
 
-    /// Which bucket of this pass a window goes to that begins with these words, `None` if
-    /// it is of another pass or ends behind the first word.
+    /// Which bucket of this pass a window goes to, `None` if it is of another pass or
+    /// ends behind the first word.
     #[inline]
-    pub fn bucket(&self, first: Placed, second: Placed) -> Option<usize> {
-        let bucket = first.bucket(second);
-        (second.id != BARRIER && self.buckets.contains(&bucket))
+    pub fn bucket(&self, window: &Candidate) -> Option<usize> {
+        let bucket = window.first.bucket_of(window.slot);
+        (window.places[1] > 0 && self.buckets.contains(&bucket))
             .then(|| bucket - self.buckets.start)
     }
 }

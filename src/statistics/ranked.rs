@@ -10,7 +10,7 @@
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
 use crate::statistics::count::Counts;
-use crate::statistics::plan::{NOWHERE, Pass, Placed, Plan};
+use crate::statistics::plan::{Candidate, NOWHERE, Pass, Placed, Plan};
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::words::BARRIER;
 use crate::storage::Buckets;
@@ -89,9 +89,12 @@ impl RankedWords {
 
     /// What was written, to be gone through in every pass of `plan`.
     pub fn keep(self, plan: &Plan) -> KeptWords {
+        let placed: Vec<Placed> = std::iter::once(NOWHERE).chain(plan.by_rank()).collect();
         KeptWords {
             kept: self.buckets.keep(),
-            words: std::iter::once(NOWHERE).chain(plan.by_rank()).collect(),
+            places: placed.iter().map(|word| word.id.wrapping_add(1)).collect(),
+            slots: placed.iter().map(|word| word.slot()).collect(),
+            placed,
         }
     }
 }
@@ -144,11 +147,20 @@ impl RankedWriter<'_> {
     }
 }
 
+/// By unit: whether a window may begin there. One byte each, so that it is looked up and
+/// added without a branch.
+pub type Begins = Box<[u8; 1 << u16::BITS]>;
+
 /// Words that can be gone through many times.
 pub struct KeptWords {
     kept: Kept,
-    /// By rank and one; no word is [`NOWHERE`].
-    words: Vec<Placed>,
+    /// By rank and one; no word is [`NOWHERE`]. What a window begins with.
+    placed: Vec<Placed>,
+    /// Of them, what is asked of every word of a window: id and one, 0 for no word. A
+    /// quarter as wide, so that more of them are near.
+    places: Vec<u32>,
+    /// And what is asked of its second word.
+    slots: Vec<u16>,
 }
 
 impl KeptWords {
@@ -162,24 +174,23 @@ impl KeptWords {
         self.kept.spilled()
     }
 
-    /// By unit: whether windows of `pass` may begin there.
-    pub fn begins(&self, pass: &Pass) -> Vec<u8> {
-        let mut begins = vec![1; 1 << u16::BITS];
+    /// Where windows of `pass` may begin.
+    pub fn begins(&self, pass: &Pass) -> Begins {
+        let mut begins = Box::new([1; 1 << u16::BITS]);
         begins[..usize::from(RARE)].fill(0);
-        for (begins, &word) in begins.iter_mut().zip(&self.words).take(RARE.into()) {
+        for (begins, &word) in begins.iter_mut().zip(&self.placed).take(RARE.into()) {
             *begins = pass.may_begin(word).into();
         }
         begins
     }
 
-    /// Hands the words of every window of a piece that may be of a pass to `each`, given
-    /// what [`begins`](Self::begins) of the pass is; [`NOWHERE`] stands for a barrier and
-    /// what is behind it. Returns the number of units.
+    /// Hands every window of a piece that may be of a pass to `each`, given what
+    /// [`begins`](Self::begins) of the pass is. Returns the number of units.
     pub fn each_window(
         &self,
         piece: usize,
-        begins: &[u8],
-        mut each: impl FnMut(&[Placed; MAX_LENGTH]) -> Result<()>,
+        begins: &Begins,
+        mut each: impl FnMut(Candidate) -> Result<()>,
     ) -> Result<u64> {
         let bytes = self.kept.piece(piece)?;
         let (units, _) = bytes.as_chunks::<2>();
@@ -197,7 +208,7 @@ impl KeptWords {
                     .checked_sub(1)
                     .is_some_and(|before| u16::from_le_bytes(units[before]) >= RARE);
                 if !is_second {
-                    each(&self.window(&units[at..]))?;
+                    each(self.window(&units[at..]))?;
                 }
             }
         }
@@ -205,12 +216,12 @@ impl KeptWords {
     }
 
     /// The words that begin at the first of `units`.
-    #[inline]
-    fn window(&self, units: &[Unit]) -> [Placed; MAX_LENGTH] {
+    #[inline(always)]
+    fn window(&self, units: &[Unit]) -> Candidate {
         if let Some(next) = units.first_chunk::<MAX_LENGTH>() {
             let next = next.map(u16::from_le_bytes);
             if next.iter().all(|&unit| unit < RARE) {
-                return next.map(|unit| self.word(unit.into()));
+                return self.found(next.map(usize::from));
             }
         }
         self.decoded(units)
@@ -218,21 +229,32 @@ impl KeptWords {
 
     /// As [`window`](Self::window), one word after the other.
     #[cold]
-    fn decoded(&self, units: &[Unit]) -> [Placed; MAX_LENGTH] {
+    fn decoded(&self, units: &[Unit]) -> Candidate {
         let mut units = units.iter().map(|&unit| u16::from_le_bytes(unit));
-        std::array::from_fn(|_| {
+        self.found(std::array::from_fn(|_| {
             let first = units.next().unwrap_or(END);
             if first < RARE {
-                return self.word(first.into());
+                return first.into();
             }
             let high = usize::from(first - RARE) * usize::from(RARE);
-            self.word(usize::from(RARE) + high + usize::from(units.next().unwrap_or(END)))
-        })
+            usize::from(RARE) + high + usize::from(units.next().unwrap_or(END))
+        }))
     }
 
-    #[inline]
-    fn word(&self, place: usize) -> Placed {
-        self.words.get(place).copied().unwrap_or(NOWHERE)
+    /// The words of these numbers.
+    #[inline(always)]
+    fn found(&self, numbers: [usize; MAX_LENGTH]) -> Candidate {
+        let mut open = u32::MAX;
+        let places = numbers.map(|number| {
+            let place = self.places.get(number).copied().unwrap_or(0);
+            open &= u32::from(place == 0).wrapping_sub(1);
+            place & open
+        });
+        Candidate {
+            first: self.placed.get(numbers[0]).copied().unwrap_or(NOWHERE),
+            slot: self.slots.get(numbers[1]).copied().unwrap_or(0),
+            places,
+        }
     }
 }
 
@@ -302,10 +324,10 @@ mod tests {
                 last = pass.buckets.end;
                 let begins = kept.begins(pass);
                 for piece in 0..kept.pieces() {
-                    kept.each_window(piece, &begins, |words| {
-                        if pass.bucket(words[0], words[1]).is_some() {
-                            let ids = words.iter().map(|word| word.id);
-                            found.push(ids.take_while(|&id| id != BARRIER).collect());
+                    kept.each_window(piece, &begins, |window| {
+                        if pass.bucket(&window).is_some() {
+                            let places = window.places.into_iter().take_while(|&place| place > 0);
+                            found.push(places.map(|place| place - 1).collect());
                         }
                         Ok(())
                     }).unwrap();

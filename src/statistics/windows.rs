@@ -8,7 +8,7 @@
 
 use crate::base::error::Result;
 use crate::statistics::dictionary::WordId;
-use crate::statistics::plan::{Pass, Placed, Plan};
+use crate::statistics::plan::{Candidate, Pass, Placed, Plan};
 use crate::statistics::sort;
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::words::BARRIER;
@@ -22,6 +22,12 @@ pub trait Window: Copy + Ord + Send + Sync {
 
     /// Packs `words`.
     fn pack(words: &[WordId], shape: Shape) -> Self;
+    /// A window of all of its places, the first `shape.length` of them.
+    #[inline]
+    fn of_places(places: [u32; MAX_LENGTH], shape: Shape) -> Self {
+        let places = places[..shape.length].iter();
+        places.fold(Self::EMPTY, |window, &place| window.rolled(place, shape))
+    }
     /// Takes the first place off and appends a last one: a word's id plus one, or zero.
     fn rolled(self, place: u32, shape: Shape) -> Self;
     /// The word at `place`, `None` where the window has ended.
@@ -91,6 +97,19 @@ impl Window for u128 {
 
     fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>, shape: Shape, rare: u64) {
         sort::sort(windows, spare, shape, rare);
+    }
+
+    #[inline]
+    fn of_places(places: [u32; MAX_LENGTH], shape: Shape) -> Self {
+        let bits = shape.bits;
+        let [a, b, c, d, e] = places.map(u64::from);
+        if shape.length < MAX_LENGTH || bits > u64::BITS / 3 {
+            let places = places[..shape.length].iter();
+            return places.fold(0, |window, &place| window << bits | u128::from(place));
+        }
+        // Shifts of 128 bits are several instructions each.
+        let (first, last) = (a << (2 * bits) | b << bits | c, d << bits | e);
+        u128::from(first) << (2 * bits) | u128::from(last)
     }
 
     #[inline]
@@ -292,21 +311,13 @@ impl<'a> Scatter<'a> {
         Ok(())
     }
 
-    /// Emits the window of these words, up to the first barrier, if it is of this pass.
+    /// Emits a window, if it is of this pass.
     #[inline]
-    pub fn window<W: Window>(&mut self, words: &[Placed; MAX_LENGTH]) -> Result<()> {
-        let Some(bucket) = self.pass.bucket(words[0], words[1]) else {
-            return Ok(());
-        };
-        let mut window = W::EMPTY;
-        let mut open = u32::MAX;
-        for word in &words[..self.shape.length] {
-            // A barrier is the highest number: it becomes 0, and so does what follows.
-            let place = word.id.wrapping_add(1);
-            open &= u32::from(place == 0).wrapping_sub(1);
-            window = window.rolled(place & open, self.shape);
+    pub fn window<W: Window>(&mut self, window: &Candidate) -> Result<()> {
+        match self.pass.bucket(window) {
+            Some(bucket) => self.emit(W::of_places(window.places, self.shape), bucket),
+            None => Ok(()),
         }
-        self.emit(window, bucket)
     }
 
     #[inline]
@@ -353,6 +364,11 @@ mod tests {
             window.rolled(a.get(place).map_or(0, |word| word + 1), shape)
         });
         assert!(rolled == x);
+        let mut all = [0; MAX_LENGTH];
+        for (place, &word) in all.iter_mut().zip(a) {
+            *place = word + 1;
+        }
+        assert!(W::of_places(all, shape) == x);
         let places: Vec<_> = (0..shape.length).map(|p| x.word(p, shape)).collect();
         let expected: Vec<_> = (0..shape.length).map(|p| a.get(p).copied()).collect();
         assert_eq!(places, expected);
