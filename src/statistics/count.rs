@@ -13,9 +13,8 @@ use crate::config::{CountConfig, Unit};
 use crate::parallel;
 use crate::progress::{Progress, short};
 use crate::statistics::dictionary::{Dictionary, WordId};
-use crate::statistics::groups::{
-    Groups, Rows, SortRoom, count_sorted, each_of_large_bucket, sorted_bucket,
-};
+use crate::statistics::frequent::{CountRoom, Prefixes, count_bucket};
+use crate::statistics::groups::{Groups, Rows, each_of_large_bucket, unpacked_bucket};
 use crate::statistics::passes::Passes;
 use crate::statistics::plan::{Pass, Plan, RANGE_WORDS, ranges};
 use crate::statistics::stream::WordStream;
@@ -217,7 +216,7 @@ impl<'a> Counting<'a> {
     }
 
     /// All passes over the words, to n-grams.
-    fn count_windows<W: Window>(
+    fn count_windows<W: Prefixes>(
         &self,
         stream: WordStream,
         counts: &Counts,
@@ -229,13 +228,17 @@ impl<'a> Counting<'a> {
         let Passes { plan, buckets, .. } = &passes;
         let own: Vec<(u32, Range<WordId>)> = (0..).zip(plan.ranges.iter().cloned()).collect();
         let mut output = Output::new(counts, &own, sink);
-        let rooms = Pool::default();
+        let rooms: Pool<CountRoom<W>> = Pool::default();
         passes.each::<W>(stream, |pass| {
             self.gather(
                 (plan, pass, buckets),
-                (shape, min_count),
-                &rooms,
-                |windows: &mut Vec<W>| count_sorted(windows, shape, min_count),
+                shape,
+                |bucket| {
+                    let mut room = rooms.take().unwrap_or_default();
+                    let rows = count_bucket(buckets, bucket, (shape, min_count), &mut room)?;
+                    rooms.put(room);
+                    Ok(rows)
+                },
                 |bucket, rows: Option<Rows>| {
                     output.reach((pass.buckets.start + bucket) / plan.buckets_per_range)?;
                     let mut each = |words: &[WordId], count| output.ngram(words, count);
@@ -272,13 +275,18 @@ impl<'a> Counting<'a> {
             }
             sink.window(&values[..shape.length], count)
         };
-        let rooms = Pool::default();
+        let spares: Pool<Vec<W>> = Pool::default();
         passes.each::<W>(stream, |pass| {
             self.gather(
                 (plan, pass, buckets),
-                (shape, 1),
-                &rooms,
-                |windows: &mut Vec<W>| Ok(std::mem::take(windows)),
+                shape,
+                |bucket| {
+                    let (mut windows, mut spare) = (Vec::new(), spares.take().unwrap_or_default());
+                    unpacked_bucket(buckets, bucket, shape, &mut windows)?;
+                    W::sort(&mut windows, &mut spare);
+                    spares.put(spare);
+                    Ok(windows)
+                },
                 |bucket, windows: Option<Vec<W>>| {
                     if let Some(windows) = windows {
                         return windows
@@ -304,16 +312,14 @@ impl<'a> Counting<'a> {
         })
     }
 
-    /// Runs the sorted windows of every bucket of a pass through `work` on all threads,
-    /// and hands what comes of it to `each` in order; `None` stands for a bucket that is
-    /// too large to be sorted in memory. Windows that occur with their first two words
-    /// less than `rare` times may be left out.
-    fn gather<W: Window, T: Send>(
+    /// Runs every bucket of a pass through `work` on all threads, and hands what comes of
+    /// it to `each` in order; `None` stands for a bucket that is too large to be worked on
+    /// in memory.
+    fn gather<T: Send>(
         &self,
         (plan, pass, buckets): (&Plan, &Pass, &Buckets),
-        (shape, rare): (Shape, u64),
-        rooms: &Pool<SortRoom<W>>,
-        work: impl Fn(&mut Vec<W>) -> Result<T> + Sync,
+        shape: Shape,
+        work: impl Fn(usize) -> Result<T> + Sync,
         mut each: impl FnMut(usize, Option<T>) -> Result<()>,
     ) -> Result<()> {
         let all = pass.buckets.len();
@@ -325,13 +331,8 @@ impl<'a> Counting<'a> {
                 |bucket| {
                     (self.check)()?;
                     let windows = buckets.len(bucket) / shape.width.max(1) as u64;
-                    if windows > plan.most_windows {
-                        return Ok((bucket, None));
-                    }
-                    let mut room = rooms.take().unwrap_or_default();
-                    let done = work(sorted_bucket(buckets, bucket, (shape, rare), &mut room)?)?;
-                    rooms.put(room);
-                    Ok((bucket, Some(done)))
+                    let fits = windows <= plan.most_windows;
+                    Ok((bucket, fits.then(|| work(bucket)).transpose()?))
                 }
             },
             |(bucket, done)| {

@@ -1,9 +1,9 @@
 //! Counts of all lengths from sorted windows: in sorted order the windows that begin
-//! with the same n words stand together, so one scan counts every length at once. A
-//! bucket that fits in memory is sorted there; a larger one is sorted in runs, which
-//! go back to scratch and are merged.
+//! with the same n words stand together, so one scan counts every length at once. So are
+//! sorted runs of other parts counted, and a bucket that does not fit in memory, which is
+//! sorted in runs that go back to scratch and are merged.
 //!
-//! Cost: one [`sort`](mod@crate::statistics::sort) of 16 bytes a window, and one scan.
+//! Cost: one scan.
 
 use crate::base::error::Result;
 use crate::base::size::ByteSize;
@@ -304,31 +304,13 @@ impl<W: Window> Seam<W> {
     }
 }
 
-/// Memory to sort windows in, used for one bucket after the other.
-#[derive(Debug)]
-pub struct SortRoom<W> {
-    windows: Vec<W>,
-    spare: Vec<W>,
-}
-
-impl<W> Default for SortRoom<W> {
-    fn default() -> Self {
-        Self {
-            windows: Vec::new(),
-            spare: Vec::new(),
-        }
-    }
-}
-
-/// The windows of `bucket`, sorted; they must fit in memory unpacked, twice. Those that
-/// occur with their first two words less than `rare` times may be left out.
-pub fn sorted_bucket<'r, W: Window>(
+/// The windows of `bucket`, in any order, in place of what `windows` held.
+pub fn unpacked_bucket<W: Window>(
     buckets: &Buckets,
     bucket: usize,
-    (shape, rare): (Shape, u64),
-    room: &'r mut SortRoom<W>,
-) -> Result<&'r mut Vec<W>> {
-    let SortRoom { windows, spare } = room;
+    shape: Shape,
+    windows: &mut Vec<W>,
+) -> Result<()> {
     windows.clear();
     windows.reserve_exact((buckets.len(bucket) / shape.width.max(1) as u64) as usize);
     for piece in buckets.drain(bucket) {
@@ -336,11 +318,11 @@ pub fn sorted_bucket<'r, W: Window>(
         windows.extend(unpack::<W>(&piece, shape));
         buckets.reuse(piece);
     }
-    W::sort(windows, spare, shape, rare);
-    Ok(windows)
+    Ok(())
 }
 
-/// Counts the n-grams of sorted windows.
+/// Counts the n-grams of sorted windows: what other ways of counting must come to.
+#[cfg(test)]
 pub fn count_sorted<W: Window>(windows: &[W], shape: Shape, min_count: u64) -> Result<Rows> {
     let mut rows = Rows::default();
     let mut keep = |words: &[WordId], count| {

@@ -41,10 +41,9 @@ pub trait Window: Copy + Ord + Send + Sync {
     /// Reads the first `shape.width` of `bytes`.
     fn read(bytes: &[u8], shape: Shape) -> Self;
 
-    /// Sorts `windows`, with `spare` as memory. Those that occur with their first two
-    /// words less than `rare` times may be left out: all of them or none.
-    fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>, shape: Shape, rare: u64) {
-        let _ = (spare, shape, rare);
+    /// Sorts `windows`, with `spare` as memory.
+    fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>) {
+        let _ = spare;
         windows.sort_unstable();
     }
 
@@ -95,8 +94,8 @@ impl Shape {
 impl Window for u128 {
     const EMPTY: Self = 0;
 
-    fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>, shape: Shape, rare: u64) {
-        sort::sort(windows, spare, shape, rare);
+    fn sort(windows: &mut Vec<Self>, spare: &mut Vec<Self>) {
+        sort::sort(windows, spare);
     }
 
     #[inline]
