@@ -16,8 +16,12 @@ use std::ops::Range;
 /// times as many n-grams leave a range, 2 GB at 8 bytes each, if none is rare.
 pub const RANGE_WORDS: u64 = 1 << 26;
 
-/// The most buckets of a pass: each costs every thread a buffer.
+/// The most buckets of a pass: each costs every thread a buffer, which should stay in the
+/// second cache.
 const MOST_BUCKETS: u64 = 1024;
+
+/// So many times as many where fewer would be too large to be counted in memory.
+const MORE_BUCKETS: u64 = 4;
 
 /// The fewest buckets, so that threads share the work evenly.
 const FEWEST_BUCKETS: u64 = 64;
@@ -291,9 +295,13 @@ impl Plan {
         // They are in work on every thread and wait, counted, behind it.
         let per_bucket = memory.0 / 4 / (3 * threads as u64);
         let most_windows = per_bucket / bytes_in_work(shape, min_count);
-        let wanted = windows
-            .div_ceil(most_windows.clamp(1, NEAR_WINDOWS))
-            .clamp(FEWEST_BUCKETS, MOST_BUCKETS * passes);
+        let buckets_of = |windows_each: u64| windows.div_ceil(windows_each.max(1));
+        // They differ: by half, there is room for most of them.
+        let at_least = buckets_of(most_windows / 2).min(MORE_BUCKETS * MOST_BUCKETS * passes);
+        let wanted = buckets_of(most_windows.min(NEAR_WINDOWS))
+            .min(MOST_BUCKETS * passes)
+            .max(at_least)
+            .max(FEWEST_BUCKETS);
         let per_range = wanted.div_ceil(ranges.into());
         let buckets = u64::from(ranges) * per_range;
         let per_pass = buckets.div_ceil(passes);
