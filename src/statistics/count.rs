@@ -13,10 +13,11 @@ use crate::config::{CountConfig, Unit};
 use crate::parallel;
 use crate::progress::{Progress, short};
 use crate::statistics::dictionary::{Dictionary, WordId};
-use crate::statistics::frequent::{CountRoom, Prefixes, count_bucket};
+use crate::statistics::frequent::{self, CountRoom, Prefixes, count_bucket};
 use crate::statistics::groups::{Groups, Rows, each_of_large_bucket, unpacked_bucket};
 use crate::statistics::passes::Passes;
 use crate::statistics::plan::{Pass, Plan, RANGE_WORDS, ranges};
+use crate::statistics::sort;
 use crate::statistics::stream::WordStream;
 use crate::statistics::tally::{MAX_LENGTH, Totals, WORD_BUCKETS, WordTally, kept_words};
 use crate::statistics::windows::{Shape, Window};
@@ -224,7 +225,12 @@ impl<'a> Counting<'a> {
         sink: &mut impl CountSink,
     ) -> Result<()> {
         let min_count = self.config.min_count;
-        let passes = Passes::new(self, counts, shape, min_count)?;
+        let passes = Passes::new(
+            self,
+            counts,
+            shape,
+            frequent::bytes_in_work(shape, min_count),
+        )?;
         let Passes { plan, buckets, .. } = &passes;
         let own: Vec<(u32, Range<WordId>)> = (0..).zip(plan.ranges.iter().cloned()).collect();
         let mut output = Output::new(counts, &own, sink);
@@ -265,7 +271,7 @@ impl<'a> Counting<'a> {
         shape: Shape,
         sink: &mut impl RunSink,
     ) -> Result<()> {
-        let passes = Passes::new(self, counts, shape, 1)?;
+        let passes = Passes::new(self, counts, shape, sort::bytes_in_work(shape))?;
         let Passes { plan, buckets, .. } = &passes;
         sink.begin(counts)?;
         let mut values = [0; MAX_LENGTH];

@@ -23,6 +23,17 @@ const FEWEST_COUNTERS: usize = 1 << 8;
 /// Counters for every window that an n-gram needs to be kept.
 const COUNTERS_PER_KEPT: u64 = 4;
 
+/// Bytes of counters and of the table of one length for an n-gram that is kept: 32 of an
+/// entry and 8 of its slots, while the vectors double as they grow, and 4 counters, of
+/// which there is a power of two.
+const COUNTED: u64 = 112;
+
+/// Bytes of memory that a window of a bucket in work needs, at most: packed while it is
+/// read, in memory, and what it leaves in counters, table and rows.
+pub fn bytes_in_work(shape: Shape, min_count: u64) -> u64 {
+    shape.width as u64 + shape.in_memory() + COUNTED / min_count + Rows::bytes(min_count)
+}
+
 /// A window whose n-grams are told apart by hash.
 pub trait Prefixes: Window {
     /// The window of its first `words` words, two or more: no place behind them.

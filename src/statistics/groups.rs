@@ -125,6 +125,13 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Bytes that a window leaves in rows, at most: every length of it occurs `min_count`
+    /// times. Vectors double as they grow.
+    pub fn bytes(min_count: u64) -> u64 {
+        let kept: u64 = (2..=MAX_LENGTH as u64).map(|n| 4 * n + 8).sum();
+        2 * kept / min_count
+    }
+
     /// Appends an n-gram of two words or more.
     #[inline]
     pub fn push(&mut self, words: &[WordId], count: u64) {
@@ -216,6 +223,12 @@ impl<W: Window> PieceGroups<W> {
             rows: self.rows,
         })
     }
+}
+
+/// Bytes of memory that a window of a piece in work needs, at most: twice while windows of
+/// several runs are put in order, packed, and what it leaves in rows.
+pub fn bytes_in_work(shape: Shape, min_count: u64) -> u64 {
+    shape.width as u64 + 2 * shape.in_memory() + Rows::bytes(min_count)
 }
 
 /// Joins pieces of sorted windows, in order, and hands over their n-grams.

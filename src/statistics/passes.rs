@@ -31,13 +31,13 @@ pub struct Passes<'a> {
 }
 
 impl<'a> Passes<'a> {
-    /// Plans the passes that count windows of `shape`, n-grams that occur less than
-    /// `min_count` times left out.
+    /// Plans the passes that count windows of `shape`, each of which needs `in_work` bytes
+    /// of memory while its bucket is worked on.
     pub fn new(
         counting: &'a Counting<'a>,
         counts: &'a Counts,
         shape: Shape,
-        min_count: u64,
+        in_work: u64,
     ) -> Result<Self> {
         let words = &counts.dictionary.words;
         // What the dictionary takes is not there any more: its own memory and counts, its
@@ -48,7 +48,7 @@ impl<'a> Passes<'a> {
             &counts.dictionary.counts,
             counts.ranges,
             shape,
-            min_count,
+            in_work,
             (memory, counting.threads, counting.passes),
         );
         Ok(Self {

@@ -20,7 +20,8 @@ pub const RANGE_WORDS: u64 = 1 << 26;
 /// second cache.
 const MOST_BUCKETS: u64 = 1024;
 
-/// So many times as many where fewer would be too large to be counted in memory.
+/// So many times as many where fewer would be too large to be counted in memory, and where
+/// a thread can still gather [`MOST_PIECE`] for each.
 const MORE_BUCKETS: u64 = 4;
 
 /// The fewest buckets, so that threads share the work evenly.
@@ -269,7 +270,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Divides the windows of kept words with these `counts`, in as few passes as is good
+    /// Divides the windows of kept words with these `counts`, each of which needs `in_work`
+    /// bytes of memory while its bucket is worked on, in as few passes as is good
     /// or in `passes`, so that all stays within `memory`: half for windows on their way,
     /// an eighth for what threads gather and then for the words between passes, a quarter
     /// for counting buckets, an eighth for a large bucket's runs.
@@ -277,7 +279,7 @@ impl Plan {
         counts: &[u64],
         ranges: u32,
         shape: Shape,
-        min_count: u64,
+        in_work: u64,
         (memory, threads, passes): (ByteSize, usize, Option<u64>),
     ) -> Self {
         let windows: u64 = counts.iter().sum();
@@ -294,10 +296,12 @@ impl Plan {
         };
         // They are in work on every thread and wait, counted, behind it.
         let per_bucket = memory.0 / 4 / (3 * threads as u64);
-        let most_windows = per_bucket / bytes_in_work(shape, min_count);
+        let most_windows = per_bucket / in_work.max(1);
         let buckets_of = |windows_each: u64| windows.div_ceil(windows_each.max(1));
         // They differ: by half, there is room for most of them.
-        let at_least = buckets_of(most_windows / 2).min(MORE_BUCKETS * MOST_BUCKETS * passes);
+        let gathered = memory.0 / 8 / (threads as u64 * MOST_PIECE);
+        let most = gathered.min(MORE_BUCKETS * MOST_BUCKETS);
+        let at_least = buckets_of(most_windows / 2).min(most * passes);
         let wanted = buckets_of(most_windows.min(NEAR_WINDOWS))
             .min(MOST_BUCKETS * passes)
             .max(at_least)
@@ -373,18 +377,6 @@ impl Plan {
     }
 }
 
-/// Bytes of [`frequent`](mod@crate::statistics::frequent) for an n-gram that is kept.
-const COUNTED: u64 = 112;
-
-/// Bytes of memory that a window of a bucket in work needs, at most: packed while it
-/// is read, as an integer and another while it is sorted, and what it leaves in counters,
-/// in the table of one length, and in the results.
-pub fn bytes_in_work(shape: Shape, min_count: u64) -> u64 {
-    let kept: u64 = (2..=MAX_LENGTH as u64).map(|n| 4 * n + 8).sum();
-    // Vectors double as they grow.
-    32 + shape.width as u64 + (2 * kept + COUNTED) / min_count
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,7 +405,7 @@ mod tests {
             }
             prop_assert_eq!(at as usize, counts.len());
             let shape = Shape::new(5, counts.len());
-            let plan = Plan::new(&counts, ranges, shape, 1, (ByteSize(memory), threads, passes));
+            let plan = Plan::new(&counts, ranges, shape, 80, (ByteSize(memory), threads, passes));
             let all = plan.ranges.len() * plan.buckets_per_range;
             let passes: Vec<usize> = plan.passes.iter().flat_map(|pass| pass.buckets.clone()).collect();
             prop_assert!(passes.into_iter().eq(0..all));

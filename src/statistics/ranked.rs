@@ -268,7 +268,7 @@ mod tests {
     fn plan(passes: u64) -> Plan {
         let counts: Vec<u64> = (1..=130_000).map(|id| 1 + 1_000_000 / id).collect();
         let room = (ByteSize::mib(64), 1, Some(passes));
-        Plan::new(&counts, 3, Shape::new(5, counts.len()), 1, room)
+        Plan::new(&counts, 3, Shape::new(5, counts.len()), 80, room)
     }
 
     #[test]

@@ -4,12 +4,20 @@
 //! Cost: a fifth less than a sort by comparison (80 thousand windows). Memory: a second
 //! copy of the windows.
 
+use crate::statistics::windows::Shape;
+
 /// Classes that windows are spread over at once: 2 to the power of this. A cache line of
 /// each stays in the second cache.
 const CLASS_BITS: u32 = 11;
 
 /// Fewer windows are sorted by comparison.
 const FEW: usize = 1 << 10;
+
+/// Bytes of memory that a window of a bucket in work needs, at most: packed while it is
+/// read, in memory, and twice while it is sorted.
+pub fn bytes_in_work(shape: Shape) -> u64 {
+    shape.width as u64 + 2 * shape.in_memory()
+}
 
 /// Puts `windows` in order, with `spare` as memory.
 pub fn sort(windows: &mut Vec<u128>, spare: &mut Vec<u128>) {

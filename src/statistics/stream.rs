@@ -358,7 +358,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        let plan = Plan::new(&[1; 3], 1, Shape::new(5, 3), 1, (ByteSize(1000), 1, None));
+        let plan = Plan::new(&[1; 3], 1, Shape::new(5, 3), 80, (ByteSize(1000), 1, None));
         for codes in stream.pieces(&alone, &words, &plan) {
             codes
                 .unwrap()

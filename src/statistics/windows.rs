@@ -85,6 +85,16 @@ impl Shape {
         }
     }
 
+    /// Bytes of a window in memory.
+    pub fn in_memory(&self) -> u64 {
+        let size = if self.is_packed() {
+            size_of::<u128>()
+        } else {
+            size_of::<[u32; MAX_LENGTH]>()
+        };
+        size as u64
+    }
+
     /// Whether a window fits in 128 bits: up to 33 million words for five of them.
     pub fn is_packed(&self) -> bool {
         self.length * self.bits as usize <= 128
