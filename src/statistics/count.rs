@@ -2,7 +2,7 @@
 //! corpus is read once, and its words are gone through once or several times
 //! ([`passes`](mod@crate::statistics::passes)), with threads around it.
 //!
-//! Cost: 53 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 86 ns
+//! Cost: 72 ns of CPU a word for lengths 1 to 5 of 87 million words from token files, 117 ns
 //! a word of raw text (docs/benchmarks.md). Scratch takes 2 to 3 bytes a word before
 //! compression, where the words do not fit in memory, and up to 12 where so little memory
 //! is given that the windows of a dozen passes would not fit either.
