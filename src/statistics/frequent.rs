@@ -9,8 +9,7 @@
 //!
 //! Cost: a window is counted in 2.4 counters and looked up in as many, and in the table 1.5
 //! times; both stay in the second cache for buckets of some ten thousand windows. 19 ns a
-//! window, by `perf`. Memory: the windows once,
-//! and no more than 112 bytes an n-gram that is kept.
+//! window, by `perf`. Memory: the windows once, and 112 bytes an n-gram that is kept.
 
 use crate::base::error::Result;
 use crate::statistics::groups::{Rows, unpacked_bucket};
@@ -142,7 +141,7 @@ impl<W: Prefixes> CountRoom<W> {
             length,
             min_count,
         } = level;
-        let wanted = self.windows.len() as u64 * COUNTERS_PER_KEPT / min_count.max(1);
+        let wanted = self.windows.len() as u64 * COUNTERS_PER_KEPT / min_count;
         let size = (wanted as usize).next_power_of_two().max(FEWEST_COUNTERS);
         self.counters.clear();
         self.counters.resize(size, 0);

@@ -9,7 +9,7 @@
 # of the driver's library to link against. CUDA_COMPUTE_CAP (90, Hopper) is the GPU's
 # compute capability without the point.
 #
-# The first build takes about 10 minutes of CPU. It has a target folder of its own
+# The first build takes about 15 minutes of CPU. It has a target folder of its own
 # (CLOZE_CUDA_TARGET), so that the ordinary builds stay as they are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
