@@ -446,6 +446,19 @@ mod tests {
     }
 
     #[test]
+    fn buckets_are_counted_in_memory_where_threads_can_gather_for_so_many() {
+        let counts = vec![320_000; 2_000];
+        let shape = Shape::new(5, 2_000_000);
+        let plan = |memory| Plan::new(&counts, 1, shape, 75, (memory, 2, Some(1)));
+        let short = plan(ByteSize::mib(1024));
+        assert!(short.buckets() as u64 > MOST_BUCKETS);
+        assert!(640_000_000 / short.buckets() as u64 <= short.most_windows / 2);
+        // With less, a thread would gather too little for each of more buckets.
+        assert_eq!(plan(ByteSize::mib(16)).buckets() as u64, MOST_BUCKETS);
+        assert_eq!(plan(ByteSize::mib(65_536)).buckets() as u64, MOST_BUCKETS);
+    }
+
+    #[test]
     fn a_corpus_below_the_limit_is_one_range() {
         assert_eq!(ranges(0, RANGE_WORDS), 1);
         assert_eq!(ranges(1 << 26, RANGE_WORDS), 1);
