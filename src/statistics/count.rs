@@ -167,9 +167,12 @@ impl<'a> Counting<'a> {
                     let mut tally = tallies
                         .take()
                         .unwrap_or_else(|| WordTally::new(self.source, &stream, share));
-                    corpus.visit(piece, &mut |document| tally.document(document, &spill))?;
+                    let done =
+                        corpus.visit(piece, &mut |document| tally.document(document, &spill));
+                    // Also after an error, which other threads do not know of yet: there is
+                    // room for the words of so many tallies, and no more.
                     tallies.put(tally);
-                    Ok(())
+                    done
                 }
             },
             |()| {

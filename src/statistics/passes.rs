@@ -157,12 +157,13 @@ impl<'a> Passes<'a> {
             |codes: Codes| {
                 let mut writer = writers.take().unwrap_or_else(|| ranked.writer());
                 let mut written = 0;
-                codes.each(|word| {
+                let done = codes.each(|word| {
                     written += 1;
                     writer.word(word)
-                })?;
+                });
+                // Also after an error: there is room for so many writers, and no more.
                 writers.put(writer);
-                Ok(written)
+                done.map(|()| written)
             },
         )?;
         let mut writers = writers.into_all().into_iter();
