@@ -1,7 +1,7 @@
 //! Counts against brute force: every window of every run, in a map.
 
 use crate::base::boundaries::Boundaries;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::generator::{Key, Purpose};
 use crate::base::size::ByteSize;
 use crate::base::token::{SpecialTokens, TokenId, TokenSlice};
@@ -332,6 +332,46 @@ fn words_that_do_not_fit_in_memory_are_refused_with_a_way_out() {
         "{message}"
     );
     assert_eq!(error.exit_code(), 1);
+}
+
+/// Documents of which no piece is read to its end.
+struct Damaged(Documents);
+
+impl Corpus for Damaged {
+    type Piece = usize;
+
+    fn pieces(&self) -> impl Iterator<Item = Result<usize>> + Send {
+        self.0.pieces()
+    }
+
+    fn known_pieces(&self) -> Option<u64> {
+        None
+    }
+
+    fn visit(&self, piece: usize, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {
+        self.0.visit(piece, each)?;
+        Err(Error::corrupt(
+            format!("piece {piece}"),
+            "half of it",
+            "a whole one",
+            "write it again",
+        ))
+    }
+}
+
+#[test]
+fn damage_that_several_threads_meet_is_an_error_and_no_more() {
+    let documents = Damaged(Documents::of_words(&[&[1, 2, 3][..]; 400]));
+    let config = CountConfig::default();
+    let tokenizer = tokenizer();
+    let texts = WordTexts::new(&tokenizer, config.rules());
+    for _ in 0..20 {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut counting = Counting::new(&config, WordSource::Tokens(&texts), scratch.path());
+        counting.threads = 2;
+        let error = counting.run(&documents, &mut Kept::default()).unwrap_err();
+        assert!(error.to_string().contains("write it again"), "{error}");
+    }
 }
 
 #[test]
