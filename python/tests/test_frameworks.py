@@ -137,6 +137,8 @@ loader = cloze.Loader(shards, length=32, batch_size=16, seed=5, held_out=0.9)
 data = accelerator.prepare(DataLoader(loader, batch_size=1, collate_fn=cloze.stack))
 ids = [batch["input_ids"] for batch in data]
 torch.save(ids, f"{sys.argv[0]}.{accelerator.process_index}")
+# Or gloo's threads may still hold tensors when the interpreter is gone, and abort.
+accelerator.end_training()
 """
 
 
