@@ -9,8 +9,8 @@ use crate::base::size::ByteSize;
 use crate::parallel;
 use crate::progress::short;
 use crate::statistics::count::{Counting, Counts, Pool, STAGE};
-use crate::statistics::plan::{Pass, Plan};
-use crate::statistics::ranked::{KeptWords, RankedWords, RankedWriter, most_bytes};
+use crate::statistics::plan::{Pass, Placed, Plan};
+use crate::statistics::ranked::{KeptWords, RankedWords, RankedWriter, Units, most_bytes};
 use crate::statistics::stream::{Codes, WordStream};
 use crate::statistics::windows::{Scatter, Shape, Window};
 use crate::statistics::words::{BARRIER, codes_alone};
@@ -112,22 +112,21 @@ impl<'a> Passes<'a> {
         let workers = Pool::default();
         self.go_through(
             "windows",
-            stream.pieces(&alone, words, &self.plan),
-            |codes: Codes| {
+            stream.pieces(&alone, words, |id| self.plan.place(id)),
+            |codes: Codes<Placed>| {
                 let (mut scatter, mut run) = workers.take().unwrap_or_else(|| {
                     let scatter = Scatter::new(self.shape, &self.plan, pass, &self.buckets);
                     (scatter, Vec::with_capacity(RUN))
                 });
                 let mut emitted = 0;
-                codes.each(|word| {
+                for word in codes.iter() {
                     run.push(word);
                     if word.id == BARRIER && run.len() >= RUN {
                         emitted += run.len() as u64;
                         scatter.document::<W>(&run)?;
                         run.clear();
                     }
-                    Ok(())
-                })?;
+                }
                 emitted += run.len() as u64;
                 scatter.document::<W>(&run)?;
                 run.clear();
@@ -153,17 +152,13 @@ impl<'a> Passes<'a> {
         let writers: Pool<RankedWriter<'_>> = Pool::default();
         self.go_through(
             "words",
-            stream.pieces(&alone, words, &self.plan),
-            |codes: Codes| {
+            stream.pieces(&alone, words, |id| self.plan.place(id).units),
+            |codes: Codes<Units>| {
                 let mut writer = writers.take().unwrap_or_else(|| ranked.writer());
-                let mut written = 0;
-                let done = codes.each(|word| {
-                    written += 1;
-                    writer.word(word)
-                });
+                let written = writer.extend(codes.iter());
                 // Also after an error: there is room for so many writers, and no more.
                 writers.put(writer);
-                done.map(|()| written)
+                written
             },
         )?;
         let mut writers = writers.into_all().into_iter();

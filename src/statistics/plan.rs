@@ -6,7 +6,7 @@
 
 use crate::base::size::ByteSize;
 use crate::statistics::dictionary::WordId;
-use crate::statistics::ranked::MOST_RANKED;
+use crate::statistics::ranked::{MOST_RANKED, Numbering, Units};
 use crate::statistics::tally::MAX_LENGTH;
 use crate::statistics::windows::Shape;
 use crate::statistics::words::BARRIER;
@@ -119,10 +119,14 @@ impl Room {
     }
 }
 
-/// Words, the most frequent first.
-fn by_count(counts: &[u64]) -> Vec<WordId> {
+/// Words by number: the common ones first, the most frequent before others, then the
+/// rest by id.
+fn by_number(counts: &[u64], numbering: Numbering) -> Vec<WordId> {
     let mut words: Vec<WordId> = (0..counts.len() as WordId).collect();
     words.sort_by_key(|&word| std::cmp::Reverse(counts[word as usize]));
+    if let Some(rare) = words.get_mut(numbering.common()..) {
+        rare.sort_unstable();
+    }
     words
 }
 
@@ -169,8 +173,8 @@ pub struct Placed {
     own: u16,
     /// As a second word.
     slot: u16,
-    /// Its place among all words, the most frequent first, where there are several passes.
-    pub rank: u32,
+    /// Its number as [`Numbering::units`] writes it, where there are several passes.
+    pub units: Units,
 }
 
 /// What no window crosses.
@@ -179,7 +183,7 @@ pub const NOWHERE: Placed = Placed {
     base: 0,
     own: 0,
     slot: 0,
-    rank: 0,
+    units: [0; 2],
 };
 
 impl Placed {
@@ -254,6 +258,8 @@ pub struct Plan {
     pub passes: Vec<Pass>,
     /// By word.
     placed: Vec<Placed>,
+    /// How the words are numbered, where there are several passes.
+    pub numbering: Numbering,
     /// A bucket of more windows is counted in sorted runs.
     pub most_windows: u64,
     /// Memory for windows before they spill.
@@ -324,13 +330,14 @@ impl Plan {
                 base: base as u32,
                 own: own as u16,
                 slot,
-                rank: 0,
+                units: [0; 2],
             });
             largest = largest.max(count.div_ceil(own));
         }
+        let numbering = Numbering::new(counts.len());
         if passes > 1 {
-            for (rank, id) in (0..).zip(by_count(counts)) {
-                placed[id as usize].rank = rank;
+            for (number, id) in (1..).zip(by_number(counts, numbering)) {
+                placed[id as usize].units = numbering.units(number);
             }
         }
         let again = if largest > most_windows { largest } else { 0 };
@@ -349,6 +356,7 @@ impl Plan {
                 .map(in_pass)
                 .collect(),
             placed,
+            numbering,
             most_windows,
             bucket_memory: ByteSize(room.for_windows(passes)),
             word_memory: ByteSize(room.for_words(passes)),
@@ -363,10 +371,10 @@ impl Plan {
         self.passes.first().map_or(0, |pass| pass.buckets.len())
     }
 
-    /// All words, the most frequent first, where there are several passes.
-    pub fn by_rank(&self) -> impl Iterator<Item = Placed> {
+    /// All words by number, where there are several passes.
+    pub fn by_number(&self) -> impl Iterator<Item = Placed> {
         let mut placed = self.placed.clone();
-        placed.sort_unstable_by_key(|word| word.rank);
+        placed.sort_unstable_by_key(|word| word.units);
         placed.into_iter()
     }
 

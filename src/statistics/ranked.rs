@@ -1,8 +1,10 @@
 //! The words of a corpus once they are known, to be gone through many times: the more
 //! frequent a word, the smaller its number. A word is a unit of 16 bits, or two where it
-//! is rarer than 61 439 others. The first of two units is at or above `RARE` and
-//! nothing else is, so that a loop over units finds where windows of a pass may begin
-//! without telling words apart, and most of them are never decoded.
+//! is rarer than some 61 000 others. A unit tells whether it is the only one, the first of
+//! two or the second, so that a loop over units finds where windows of a pass may begin
+//! without telling words apart, and most of them are never decoded. Rare words are
+//! numbered by id, as passes divide them: those that share a first unit mostly begin windows
+//! of the same pass.
 //!
 //! Cost: 2 bytes a word, 4 for a rare one (1.6 % of text with 280 000 words), spilled over
 //! the bound on memory; a pass takes about 1 ns a word and what its windows take.
@@ -12,7 +14,6 @@ use crate::base::size::ByteSize;
 use crate::statistics::count::Counts;
 use crate::statistics::plan::{Candidate, NOWHERE, Pass, Placed, Plan};
 use crate::statistics::tally::MAX_LENGTH;
-use crate::statistics::words::BARRIER;
 use crate::storage::Buckets;
 use crate::storage::scratch::Kept;
 use std::path::Path;
@@ -22,8 +23,10 @@ use std::sync::{Mutex, PoisonError};
 const END: u16 = 0;
 /// The first unit that is the first of two.
 const RARE: u16 = 0xf000;
+/// Units that are the first of two.
+const FIRSTS: usize = (u16::MAX - RARE) as usize + 1;
 /// Words that have a number.
-pub const MOST_RANKED: usize = (u16::MAX - RARE) as usize * RARE as usize;
+pub const MOST_RANKED: usize = FIRSTS * (RARE - 1) as usize;
 
 /// Bytes gathered before they are handed over, where a run has ended.
 const PIECE: usize = 1 << 14;
@@ -34,16 +37,54 @@ const LOOK: usize = 1 << 11;
 /// Units of 16 bits, as they lie in memory or on disk.
 type Unit = [u8; 2];
 
-/// The units of the word of this rank: the only one, or the first of two and the second.
-#[inline]
-fn units(rank: u32) -> (u16, Option<u16>) {
-    match u16::try_from(rank + 1) {
-        Ok(unit) if unit < RARE => (unit, None),
-        _ => {
-            let rest = rank + 1 - u32::from(RARE);
-            let (high, low) = (rest / u32::from(RARE), rest % u32::from(RARE));
-            (RARE + high as u16, Some(low as u16))
+/// How a word is written: its units, the second 0 where there is only one; both are 0 for a
+/// barrier.
+pub type Units = [u16; 2];
+
+/// How so many words are numbered, from 1 on, and how a number is written. Below
+/// [`RARE`] are the units of common words, and behind them those that are the second of
+/// two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbering {
+    /// The lowest unit that is the second of two: all units below are common words.
+    seconds: u16,
+    /// Rare words that share a first unit, and second units.
+    shared: u16,
+}
+
+impl Numbering {
+    /// For up to [`MOST_RANKED`] words.
+    pub fn new(words: usize) -> Self {
+        // Two for one: every second unit takes that of a common word.
+        let shared = words.saturating_sub(RARE.into()).div_ceil(FIRSTS - 1) as u16 + 1;
+        let shared = shared.min(RARE - 1);
+        Self {
+            seconds: RARE - shared,
+            shared,
         }
+    }
+
+    /// Number of common words.
+    pub fn common(self) -> usize {
+        usize::from(self.seconds) - 1
+    }
+
+    /// The units of the word of this number.
+    pub fn units(self, number: u32) -> Units {
+        let Some(rare) = number.checked_sub(self.seconds.into()) else {
+            return [number as u16, END];
+        };
+        let shared = u32::from(self.shared);
+        [
+            RARE + (rare / shared) as u16,
+            self.seconds + (rare % shared) as u16,
+        ]
+    }
+
+    /// The number of the word of these two units.
+    #[inline]
+    fn number(self, first: u16, second: u16) -> usize {
+        usize::from(first - RARE) * usize::from(self.shared) + usize::from(second)
     }
 }
 
@@ -52,7 +93,8 @@ pub fn most_bytes(counts: &Counts) -> u64 {
     let mut by_count = counts.dictionary.counts.clone();
     by_count.sort_unstable_by(|a, b| b.cmp(a));
     let kept: u64 = by_count.iter().sum();
-    let rare: u64 = by_count.iter().skip(usize::from(RARE) - 1).sum();
+    let common = Numbering::new(by_count.len()).common();
+    let rare: u64 = by_count.iter().skip(common).sum();
     let [words, pairs, ..] = counts.totals.windows;
     // One behind every run, and one for every word that was left out.
     let barriers = words.saturating_sub(pairs) + words.saturating_sub(kept);
@@ -89,8 +131,9 @@ impl RankedWords {
 
     /// What was written, to be gone through in every pass of `plan`.
     pub fn keep(self, plan: &Plan) -> KeptWords {
-        let placed: Vec<Placed> = std::iter::once(NOWHERE).chain(plan.by_rank()).collect();
+        let placed: Vec<Placed> = std::iter::once(NOWHERE).chain(plan.by_number()).collect();
         KeptWords {
+            numbering: plan.numbering,
             kept: self.buckets.keep(),
             places: placed.iter().map(|word| word.id.wrapping_add(1)).collect(),
             slots: placed.iter().map(|word| word.slot()).collect(),
@@ -109,19 +152,23 @@ pub struct RankedWriter<'a> {
 }
 
 impl RankedWriter<'_> {
-    /// Appends a word, or a barrier.
+    /// Appends words, by their units, and barriers; returns how many there are.
     #[inline]
-    pub fn word(&mut self, word: Placed) -> Result<()> {
-        if word.id == BARRIER {
-            return self.barrier();
+    pub fn extend(&mut self, words: impl Iterator<Item = Units>) -> Result<u64> {
+        let mut written = 0;
+        for [first, second] in words {
+            written += 1;
+            if first == END {
+                self.barrier()?;
+                continue;
+            }
+            self.open.extend_from_slice(&first.to_le_bytes());
+            if first >= RARE {
+                self.open.extend_from_slice(&second.to_le_bytes());
+            }
+            self.ended = false;
         }
-        let (first, second) = units(word.rank);
-        self.open.extend_from_slice(&first.to_le_bytes());
-        if let Some(second) = second {
-            self.open.extend_from_slice(&second.to_le_bytes());
-        }
-        self.ended = false;
-        Ok(())
+        Ok(written)
     }
 
     fn barrier(&mut self) -> Result<()> {
@@ -154,7 +201,8 @@ pub type Begins = Box<[u8; 1 << u16::BITS]>;
 /// Words that can be gone through many times.
 pub struct KeptWords {
     kept: Kept,
-    /// By rank and one; no word is [`NOWHERE`]. What a window begins with.
+    numbering: Numbering,
+    /// By number; 0 is [`NOWHERE`]. What a window begins with.
     placed: Vec<Placed>,
     /// Of them, what is asked of every word of a window: id and one, 0 for no word. A
     /// quarter as wide, so that more of them are near.
@@ -176,10 +224,9 @@ impl KeptWords {
 
     /// Where windows of `pass` may begin.
     pub fn begins(&self, pass: &Pass) -> Begins {
-        let mut begins = Box::new([1; 1 << u16::BITS]);
-        begins[..usize::from(RARE)].fill(0);
-        for (begins, &word) in begins.iter_mut().zip(&self.placed).take(RARE.into()) {
-            *begins = pass.may_begin(word).into();
+        let mut begins = Box::new([0; 1 << u16::BITS]);
+        for &word in &self.placed {
+            begins[usize::from(word.units[0])] |= u8::from(pass.may_begin(word));
         }
         begins
     }
@@ -203,13 +250,7 @@ impl KeptWords {
                 found += usize::from(begins[usize::from(u16::from_le_bytes(unit))]);
             }
             for &at in &starts[..found] {
-                let at = first + usize::from(at);
-                let is_second = at
-                    .checked_sub(1)
-                    .is_some_and(|before| u16::from_le_bytes(units[before]) >= RARE);
-                if !is_second {
-                    each(self.window(&units[at..]))?;
-                }
+                each(self.window(&units[first + usize::from(at)..]))?;
             }
         }
         Ok(units.len() as u64)
@@ -236,8 +277,7 @@ impl KeptWords {
             if first < RARE {
                 return first.into();
             }
-            let high = usize::from(first - RARE) * usize::from(RARE);
-            usize::from(RARE) + high + usize::from(units.next().unwrap_or(END))
+            self.numbering.number(first, units.next().unwrap_or(END))
         }))
     }
 
@@ -272,17 +312,40 @@ mod tests {
     }
 
     #[test]
-    fn every_rank_has_units_of_its_own() {
-        let mut last = (0, None);
-        for rank in 0..300_000 {
-            let (first, second) = units(rank);
-            assert!((first, second) > last, "{rank}");
-            assert_eq!(second.is_some(), first >= RARE);
-            assert!(second.is_none_or(|second| second < RARE));
-            last = (first, second);
+    fn every_number_has_units_of_its_own() {
+        for words in [
+            0,
+            1,
+            61_438,
+            61_439,
+            61_440,
+            65_535,
+            300_000,
+            1 << 23,
+            MOST_RANKED,
+        ] {
+            let numbering = Numbering::new(words);
+            let seconds = numbering.seconds;
+            let mut last = [0, 0];
+            let near = 1.max(words.saturating_sub(100_000))..=words;
+            for number in (1..=words.min(100_000)).chain(near) {
+                let units = numbering.units(number as u32);
+                assert!(units >= last, "{number} of {words}");
+                last = units;
+                match units {
+                    [only, END] => {
+                        assert_eq!(usize::from(only), number);
+                        assert!((1..seconds).contains(&only));
+                    }
+                    [first, second] => {
+                        assert!(first >= RARE && (seconds..RARE).contains(&second));
+                        assert_eq!(numbering.number(first, second), number, "of {words}");
+                    }
+                }
+            }
+            assert!(words > 61_438 || numbering.common() >= words);
+            assert!(words < MOST_RANKED || last[0] == u16::MAX);
         }
-        let (first, second) = units(MOST_RANKED as u32 - 1);
-        assert!(first > RARE && second.is_some());
     }
 
     proptest! {
@@ -304,11 +367,9 @@ mod tests {
                 for run in runs {
                     // Some words often, most of them rarely.
                     let ids: Vec<u32> = run.iter().map(|&id| if id % 3 == 0 { id % 50 } else { id }).collect();
-                    for &id in &ids {
-                        writer.word(plan.place(id)).unwrap();
-                    }
-                    writer.word(NOWHERE).unwrap();
-                    writer.word(NOWHERE).unwrap();
+                    let words = ids.iter().map(|&id| plan.place(id).units);
+                    let written = writer.extend(words.chain([[END; 2]; 2])).unwrap();
+                    assert_eq!(written as usize, ids.len() + 2);
                     expected.extend((0..ids.len().saturating_sub(1)).map(|at| {
                         let words = &ids[at..(at + MAX_LENGTH).min(ids.len())];
                         words.to_vec()

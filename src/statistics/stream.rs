@@ -13,7 +13,7 @@ use crate::base::error::Result;
 use crate::base::size::ByteSize;
 use crate::base::token::TokenId;
 use crate::statistics::dictionary::{WordId, WordSet};
-use crate::statistics::plan::{NOWHERE, Placed, Plan};
+use crate::statistics::words::BARRIER;
 use crate::storage::Buckets;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,14 +71,15 @@ impl WordStream {
     }
 
     /// Takes everything, documents whole: codes, and what they mean, given the ids of
-    /// words that are tokens alone, all words, and where each goes.
-    pub fn pieces<'a>(
+    /// words that are tokens alone, all words, and what there is to know of a word or of
+    /// [`BARRIER`].
+    pub fn pieces<'a, T>(
         &'a self,
         alone: &'a [WordId],
         words: &'a WordSet,
-        plan: &'a Plan,
-    ) -> Pieces<'a> {
-        let lanes: Vec<Lane<'a>> = self
+        known: impl Fn(WordId) -> T + Send + 'a,
+    ) -> Pieces<'a, T> {
+        let lanes: Vec<Lane<'a, T>> = self
             .lanes()
             .iter()
             .enumerate()
@@ -94,7 +95,7 @@ impl WordStream {
             lane: None,
             alone,
             words,
-            plan,
+            known: Box::new(known),
         }
     }
 }
@@ -184,54 +185,56 @@ impl StreamWriter<'_> {
     }
 }
 
-/// Walks over a stream. Memory: 12 bytes a token and a word of the table at hand.
-pub struct Pieces<'a> {
-    lanes: std::vec::IntoIter<Lane<'a>>,
-    lane: Option<Lane<'a>>,
+/// Walks over a stream. Memory: what is known of a token and of a word of the table at
+/// hand, for each.
+pub struct Pieces<'a, T> {
+    lanes: std::vec::IntoIter<Lane<'a, T>>,
+    lane: Option<Lane<'a, T>>,
     alone: &'a [WordId],
     words: &'a WordSet,
-    plan: &'a Plan,
+    known: Box<dyn Fn(WordId) -> T + Send + 'a>,
 }
 
-struct Lane<'a> {
+struct Lane<'a, T> {
     generations: std::vec::IntoIter<Generation>,
     /// The generation at hand: bytes of codes that are left, and words by code.
-    open: Option<(u64, Arc<Vec<Placed>>)>,
+    open: Option<(u64, Arc<Vec<T>>)>,
     codes: Bytes<'a>,
     texts: Bytes<'a>,
 }
 
-/// Codes of whole documents, and the words that they stand for. Words by code, which
-/// is by first occurrence, and where they go beside them: so those that are met often
-/// lie in few cache lines.
-pub struct Codes {
+/// Codes of whole documents, and what is known of the words that they stand for. By code,
+/// which is by first occurrence: so those that are met often lie in few cache lines.
+pub struct Codes<T> {
     bytes: Vec<u8>,
-    words: Arc<Vec<Placed>>,
+    /// Of a barrier first.
+    known: Arc<Vec<T>>,
 }
 
-impl Codes {
-    /// Hands all words to `each` in order, or [`NOWHERE`] for a barrier.
+impl<T: Copy> Codes<T> {
+    /// All words and barriers in order.
     #[inline]
-    pub fn each(&self, mut each: impl FnMut(Placed) -> Result<()>) -> Result<()> {
+    pub fn iter(&self) -> impl Iterator<Item = T> {
         let (codes, _) = self.bytes.as_chunks::<2>();
         let mut codes = codes.iter().map(|&code| u16::from_le_bytes(code));
-        while let Some(code) = codes.next() {
+        std::iter::from_fn(move || {
+            let code = codes.next()?;
             let place = if code == WIDE {
                 let low = codes.next().unwrap_or(END);
                 u32::from(codes.next().unwrap_or(END)) << 16 | u32::from(low)
             } else {
                 u32::from(code)
             };
-            each(self.words.get(place as usize).copied().unwrap_or(NOWHERE))?;
-        }
-        Ok(())
+            let known = self.known.get(place as usize);
+            known.or(self.known.first()).copied()
+        })
     }
 }
 
-impl Iterator for Pieces<'_> {
-    type Item = Result<Codes>;
+impl<T> Iterator for Pieces<'_, T> {
+    type Item = Result<Codes<T>>;
 
-    fn next(&mut self) -> Option<Result<Codes>> {
+    fn next(&mut self) -> Option<Result<Codes<T>>> {
         loop {
             let lane = match &mut self.lane {
                 Some(lane) => lane,
@@ -239,16 +242,17 @@ impl Iterator for Pieces<'_> {
             };
             match &mut lane.open {
                 Some((0, _)) => lane.open = None,
-                Some((left, words)) => {
-                    let words = words.clone();
+                Some((left, known)) => {
+                    let known = known.clone();
                     let bytes = lane.codes.next(left)?;
-                    return Some(bytes.map(|bytes| Codes { bytes, words }));
+                    return Some(bytes.map(|bytes| Codes { bytes, known }));
                 }
                 None => match lane.generations.next() {
                     None => self.lane = None,
                     Some(Generation { codes, texts }) => {
-                        match words_of(texts, &mut lane.texts, self.alone, self.words, self.plan) {
-                            Ok(words) => lane.open = Some((codes, Arc::new(words))),
+                        let ids = (self.alone, self.words);
+                        match by_code(texts, &mut lane.texts, ids, &self.known) {
+                            Ok(known) => lane.open = Some((codes, Arc::new(known))),
                             Err(error) => return Some(Err(error)),
                         }
                     }
@@ -258,17 +262,16 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Words by code: no word, the tokens alone, the texts of a table.
-fn words_of(
+/// What is known, by code: of a barrier, the tokens alone, the texts of a table.
+fn by_code<T>(
     mut left: u64,
     texts: &mut Bytes<'_>,
-    alone: &[WordId],
-    words: &WordSet,
-    plan: &Plan,
-) -> Result<Vec<Placed>> {
-    let mut placed = Vec::with_capacity(alone.len() + 1);
-    placed.push(NOWHERE);
-    placed.extend(alone.iter().map(|&id| plan.place(id)));
+    (alone, words): (&[WordId], &WordSet),
+    known: impl Fn(WordId) -> T,
+) -> Result<Vec<T>> {
+    let mut all = Vec::with_capacity(alone.len() + 1);
+    all.push(known(BARRIER));
+    all.extend(alone.iter().map(|&id| known(id)));
     while let Some(piece) = texts.next(&mut left) {
         let piece = piece?;
         let mut rest = &piece[..];
@@ -277,11 +280,11 @@ fn words_of(
             let found = std::str::from_utf8(text)
                 .ok()
                 .and_then(|text| words.find(text));
-            placed.push(found.map_or(NOWHERE, |id| plan.place(id)));
+            all.push(known(found.unwrap_or(BARRIER)));
             rest = after;
         }
     }
-    Ok(placed)
+    Ok(all)
 }
 
 /// The bytes of a bucket, cut where a generation ends.
@@ -322,8 +325,6 @@ impl<'a> Bytes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::windows::Shape;
-    use crate::statistics::words::BARRIER;
 
     #[test]
     fn words_come_back_as_they_are_known_later() {
@@ -358,15 +359,8 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        let plan = Plan::new(&[1; 3], 1, Shape::new(5, 3), 80, (ByteSize(1000), 1, None));
-        for codes in stream.pieces(&alone, &words, &plan) {
-            codes
-                .unwrap()
-                .each(|word| {
-                    found.push(word.id);
-                    Ok(())
-                })
-                .unwrap();
+        for codes in stream.pieces(&alone, &words, |id| id) {
+            found.extend(codes.unwrap().iter());
         }
         assert!(found == expected);
         assert!(stream.spilled().0 > 0);
