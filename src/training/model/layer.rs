@@ -27,9 +27,8 @@ pub(super) struct LayerTape<T> {
     /// Input of the feed-forward layer.
     feed_forward_in: Matrix<T>,
     feed_forward_norm: Normed<T>,
-    /// Before and after the activation.
+    /// Before the activation. After it there are as many numbers, made again from these.
     up: Matrix<T>,
-    activated: Matrix<T>,
 }
 
 /// Where the tokens that layers go through stand, and which see each other.
@@ -213,7 +212,6 @@ impl<'a, T: Real> Stack<'a, T> {
             feed_forward_in,
             feed_forward_norm,
             up,
-            activated,
         };
         Ok((y, tape))
     }
@@ -247,7 +245,6 @@ impl<'a, T: Real> Stack<'a, T> {
             feed_forward_in,
             feed_forward_norm,
             up,
-            activated,
         };
         Ok((y, tape))
     }
@@ -323,12 +320,19 @@ impl<'a, T: Real> Stack<'a, T> {
             false => (norm_backward(tape.feed_forward_norm, norm, dy, into), None),
         };
         let d = residual::backward(&d_skip, self.dropout(index, 3), &keys);
-        weight_backward(&d, &tape.activated, &mut gradients.down);
-        let d = match Self::is_gated(layer) {
-            true => geglu::backward(&d.all().times(layer.down.weight.all())?, &tape.up),
-            false => gelu::backward(&d, &layer.down, &tape.up)?,
+        let (d_up, activated) = match Self::is_gated(layer) {
+            true => {
+                let mut d = d.all().times(layer.down.weight.all())?;
+                (geglu::backward(&mut d, &tape.up), d)
+            }
+            false => {
+                let mut up = tape.up;
+                (gelu::backward(&d, &layer.down, &mut up)?, up)
+            }
         };
-        let mut d = linear_backward(d, &tape.feed_forward_in, &layer.up, &mut gradients.up)?;
+        weight_backward(&d, &activated, &mut gradients.down);
+        drop(activated);
+        let mut d = linear_backward(d_up, &tape.feed_forward_in, &layer.up, &mut gradients.up)?;
         if let Some(normed) = feed_forward_norm {
             d = norm_backward(normed, norm, d, into);
         }

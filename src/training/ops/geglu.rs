@@ -32,16 +32,17 @@ pub fn forward<T: Real>(u: &Matrix<T>) -> Matrix<T> {
     out
 }
 
-/// The gradient of `u`, given that of the output (`n × width`).
-pub fn backward<T: Real>(dy: &Matrix<T>, u: &Matrix<T>) -> Matrix<T> {
+/// The gradient of `u`, given that of the output (`n × width`), which becomes the output
+/// itself, as [`forward`] had it.
+pub fn backward<T: Real>(dy: &mut Matrix<T>, u: &Matrix<T>) -> Matrix<T> {
     let width = dy.cols();
     let mut out = u.sibling(u.rows(), u.cols());
     let pieces = out
         .chunks_mut(ROWS * 2 * width)
         .zip(u.chunks(ROWS * 2 * width))
-        .zip(dy.chunks(ROWS * width))
+        .zip(dy.chunks_mut(ROWS * width))
         .collect();
-    type Piece<'a, T> = ((&'a mut [T], &'a [T]), &'a [T]);
+    type Piece<'a, T> = ((&'a mut [T], &'a [T]), &'a mut [T]);
     chunks::each(pieces, |((out, u), dy): Piece<T>| {
         lanes::wide(
             #[inline(always)]
@@ -49,16 +50,17 @@ pub fn backward<T: Real>(dy: &Matrix<T>, u: &Matrix<T>) -> Matrix<T> {
                 let rows = out
                     .chunks_exact_mut(2 * width)
                     .zip(u.chunks_exact(2 * width))
-                    .zip(dy.chunks_exact(width));
+                    .zip(dy.chunks_exact_mut(width));
                 for ((out, u), dy) in rows {
                     let (activated, gate) = u.split_at(width);
                     let (d_activated, d_gate) = out.split_at_mut(width);
                     let inputs = activated.iter().zip(gate).zip(dy);
-                    for (((&a, &g), &dy), (da, dg)) in
-                        inputs.zip(d_activated.iter_mut().zip(d_gate))
+                    for (((&a, &g), dy), (da, dg)) in inputs.zip(d_activated.iter_mut().zip(d_gate))
                     {
-                        *da = dy * g * slope(a);
-                        *dg = dy * a * cumulative(a);
+                        let gelu = a * cumulative(a);
+                        *da = *dy * g * slope(a);
+                        *dg = *dy * gelu;
+                        *dy = gelu * g;
                     }
                 }
             },

@@ -50,13 +50,28 @@ pub fn forward<T: Real>(x: &Matrix<T>, linear: &Linear<T>) -> Result<(Matrix<T>,
     Ok((u, out))
 }
 
-/// The gradient of u, given that of the output `y` of the linear layer `after` it, and u.
-pub fn backward<T: Real>(dy: &Matrix<T>, after: &Linear<T>, u: &Matrix<T>) -> Result<Matrix<T>> {
+/// The gradient of u, given that of the output `y` of the linear layer `after` it, and u,
+/// which becomes GELU(u), as [`forward`] had it.
+pub fn backward<T: Real>(
+    dy: &Matrix<T>,
+    after: &Linear<T>,
+    u: &mut Matrix<T>,
+) -> Result<Matrix<T>> {
     let width = u.cols();
     dy.all().times_then(
         after.weight.all(),
-        |rows| u.chunks(rows * width),
-        |dy, u| slopes(dy, u),
+        |rows| u.chunks_mut(rows * width),
+        |dy, u| {
+            lanes::wide(
+                #[inline(always)]
+                || {
+                    for (dy, u) in dy.iter_mut().zip(u) {
+                        *dy *= slope(*u);
+                        *u = *u * cumulative(*u);
+                    }
+                },
+            );
+        },
     )
 }
 
@@ -67,16 +82,14 @@ pub fn backward_in_place<T: Real>(dy: &mut Matrix<T>, u: &Matrix<T>) {
         .chunks_mut(ROWS * width)
         .zip(u.chunks(ROWS * width))
         .collect();
-    chunks::each(pieces, |(dy, u): (&mut [T], &[T])| slopes(dy, u));
-}
-
-fn slopes<T: Real>(dy: &mut [T], u: &[T]) {
-    lanes::wide(
-        #[inline(always)]
-        || {
-            for (dy, &u) in dy.iter_mut().zip(u) {
-                *dy *= slope(u);
-            }
-        },
-    );
+    chunks::each(pieces, |(dy, u): (&mut [T], &[T])| {
+        lanes::wide(
+            #[inline(always)]
+            || {
+                for (dy, &u) in dy.iter_mut().zip(u) {
+                    *dy *= slope(u);
+                }
+            },
+        );
+    });
 }
