@@ -32,7 +32,7 @@ impl<T> Pool<T> {
     fn find(&self, length: usize) -> Option<Vec<T>> {
         let pool = self.0.as_ref().filter(|_| length >= LARGE)?;
         let mut free = pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |block: &Vec<T>| (length..=length + length / 2).contains(&block.capacity());
+        let fits = |block: &Vec<T>| (length..=2 * length).contains(&block.capacity());
         let best = (0..free.len()).filter(|&at| fits(&free[at]));
         match best.min_by_key(|&at| free[at].capacity()) {
             Some(at) => Some(free.swap_remove(at)),
