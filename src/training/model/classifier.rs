@@ -173,9 +173,9 @@ impl<T: Real> Pass<'_, T> {
         let into = &mut gradients.head;
         let mut d = linear_backward(d, &tape.activated, &head.out, &mut into.out)?;
         residual::apply(&mut d, self.head_dropout(2), &keys);
-        match (tape.norm, &head.norm, &mut into.norm) {
-            (Some(normed), Some(norm), Some(into)) => {
-                d = norm_backward(normed, norm, d, into);
+        match (tape.norm, &mut into.norm) {
+            (Some(normed), Some(into)) => {
+                d = norm_backward(normed, d, into);
                 gelu::backward_in_place(&mut d, &tape.dense);
             }
             _ => tanh::backward(&mut d, &tape.dense),
@@ -184,12 +184,9 @@ impl<T: Real> Pass<'_, T> {
         if self.drops_twice() {
             residual::apply(&mut d, self.head_dropout(1), &keys);
         }
-        if let (Some(normed), Some(norm), Some(into)) = (
-            tape.last_norm,
-            self.model.parameters.last_norm(),
-            gradients.model.parameters.last_norm_mut(),
-        ) {
-            d = norm_backward(normed, norm, d, into);
+        let into = gradients.model.parameters.last_norm_mut();
+        if let (Some(normed), Some(into)) = (tape.last_norm, into) {
+            d = norm_backward(normed, d, into);
         }
         Ok(d)
     }

@@ -120,11 +120,8 @@ impl<'a, T: Real> Decoder<'a, T> {
         if let (Some(entry), Some(into)) = (&self.parameters.entry, &mut into.entry) {
             d = linear_backward(d, &tape.encoded, entry, into)?;
         }
-        let norm = self.pass.model.parameters.final_norm.as_ref();
-        if let (Some(normed), Some(norm), Some(into)) =
-            (tape.encoder_norm, norm, &mut gradients.final_norm)
-        {
-            d = norm_backward(normed, norm, d, into);
+        if let (Some(normed), Some(into)) = (tape.encoder_norm, &mut gradients.final_norm) {
+            d = norm_backward(normed, d, into);
         }
         Ok(d)
     }

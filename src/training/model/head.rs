@@ -76,16 +76,11 @@ impl<T: Real> Pass<'_, T> {
             gradients.words.accumulate_product(logits.all().t(), &right);
             gradients.head_bias.accumulate(logits.column_sums());
         }
-        let norm = (&parameters.head_norm, &mut gradients.head_norm);
-        let mut d = norm_backward(head.norm, norm.0, d, norm.1);
+        let mut d = norm_backward(head.norm, d, &mut gradients.head_norm);
         gelu::backward_in_place(&mut d, &head.dense);
         let mut d = linear_backward(d, &head.hidden, &parameters.head, &mut gradients.head)?;
-        if let (Some(normed), Some(norm), Some(into)) = (
-            head.final_norm,
-            parameters.last_norm(),
-            gradients.last_norm_mut(),
-        ) {
-            d = norm_backward(normed, norm, d, into);
+        if let (Some(normed), Some(into)) = (head.final_norm, gradients.last_norm_mut()) {
+            d = norm_backward(normed, d, into);
         }
         Ok((tally, d))
     }

@@ -17,18 +17,67 @@ use std::borrow::Cow;
 
 /// What the backward pass of a layer needs.
 pub(super) struct LayerTape<T> {
-    /// Input of queries, keys and values.
-    attention_in: Matrix<T>,
-    attention_norm: Option<Normed<T>>,
+    /// What queries, keys and values are made of.
+    attention_in: Input<T>,
     /// Queries and keys turned by their places, where positions are rotary.
     qkv: Matrix<T>,
     sums: Vec<T>,
     context: Matrix<T>,
-    /// Input of the feed-forward layer.
-    feed_forward_in: Matrix<T>,
-    feed_forward_norm: Normed<T>,
+    /// What the feed-forward layer takes.
+    feed_forward_in: Input<T>,
+    /// Behind it, where norms come last.
+    last_norm: Option<Normed<T>>,
     /// Before the activation. After it there are as many numbers, made again from these.
     up: Matrix<T>,
+}
+
+/// What a linear layer takes.
+enum Input<T> {
+    /// What the norm before it gives: made again, in the time of a hundredth of a product.
+    Normed(Normed<T>),
+    /// As it is, without a norm of the layer before it.
+    Plain(Matrix<T>),
+}
+
+impl<T: Real> Input<T> {
+    /// Of what comes out of `norm`, where there is one; and that itself.
+    fn behind(
+        x: Matrix<T>,
+        norm: Option<&LayerNorm<T>>,
+        epsilon: f64,
+    ) -> (Self, Option<Matrix<T>>) {
+        match norm {
+            Some(norm) => {
+                let (out, normed) = normed(x, norm, epsilon);
+                (Self::Normed(normed), Some(out))
+            }
+            None => (Self::Plain(x), None),
+        }
+    }
+
+    /// What goes around the layer and its norm.
+    fn around(&self) -> &Matrix<T> {
+        match self {
+            Self::Normed(normed) => &normed.x,
+            Self::Plain(x) => x,
+        }
+    }
+
+    /// What the layer took.
+    fn again(&self) -> Cow<'_, Matrix<T>> {
+        match self {
+            Self::Normed(normed) => Cow::Owned(normed.again()),
+            Self::Plain(x) => Cow::Borrowed(x),
+        }
+    }
+
+    /// From the gradient of what the layer took to that of what its norm did.
+    fn backward(self, d: Matrix<T>, into: Option<&mut LayerNorm<T>>) -> Matrix<T> {
+        match (self, into) {
+            (Self::Normed(normed), Some(into)) => norm_backward(normed, d, into),
+            _ => d,
+        }
+    }
 }
 
 /// Where the tokens that layers go through stand, and which see each other.
@@ -136,10 +185,6 @@ impl<'a, T: Real> Stack<'a, T> {
         Dropout::new(rate, noise.seed, noise.step, site)
     }
 
-    fn norm(&self, x: Matrix<T>, norm: &LayerNorm<T>) -> (Matrix<T>, Normed<T>) {
-        normed(x, norm, self.shape.norm_epsilon)
-    }
-
     fn heads(&self, layer: usize) -> Heads<'_> {
         let local = self.shape.rotary.filter(|_| self.shape.is_local(layer));
         Heads {
@@ -186,31 +231,25 @@ impl<'a, T: Real> Stack<'a, T> {
         x: Matrix<T>,
     ) -> Result<(Matrix<T>, LayerTape<T>)> {
         let keys = self.keys_after(index);
-        let (attention_in, attention_norm) = match &layer.attention_norm {
-            Some(norm) => {
-                let (out, normed) = self.norm(x, norm);
-                (out, Some(normed))
-            }
-            None => (x, None),
-        };
-        let (qkv, sums, context) = self.attend(index, layer, &attention_in)?;
-        let x = attention_norm
-            .as_ref()
-            .map_or(&attention_in, |normed| &normed.x);
-        let x = self.rows_after(index, x);
+        let epsilon = self.shape.norm_epsilon;
+        let (attention_in, out) = Input::behind(x, layer.attention_norm.as_ref(), epsilon);
+        let around = attention_in.around();
+        let (qkv, sums, context) = self.attend(index, layer, out.as_ref().unwrap_or(around))?;
+        drop(out);
+        let x = self.rows_after(index, around);
         let mid = self.join(index, 2, &layer.attention_out, &context, &x, &keys)?;
-        let (feed_forward_in, feed_forward_norm) = self.norm(mid, &layer.feed_forward_norm);
-        let (up, activated) = self.widen(layer, &feed_forward_in)?;
-        let mid = &feed_forward_norm.x;
-        let y = self.join(index, 3, &layer.down, &activated, mid, &keys)?;
+        let (out, normed) = normed(mid, &layer.feed_forward_norm, epsilon);
+        let (up, activated) = self.widen(layer, &out)?;
+        drop(out);
+        let y = self.join(index, 3, &layer.down, &activated, &normed.x, &keys)?;
+        drop(x);
         let tape = LayerTape {
             attention_in,
-            attention_norm,
             qkv,
             sums,
             context,
-            feed_forward_in,
-            feed_forward_norm,
+            feed_forward_in: Input::Normed(normed),
+            last_norm: None,
             up,
         };
         Ok((y, tape))
@@ -223,27 +262,23 @@ impl<'a, T: Real> Stack<'a, T> {
         attention_in: Matrix<T>,
     ) -> Result<(Matrix<T>, LayerTape<T>)> {
         let keys = self.keys_after(index);
+        let epsilon = self.shape.norm_epsilon;
         let (qkv, sums, context) = self.attend(index, layer, &attention_in)?;
         let x = self.rows_after(index, &attention_in);
         let sum = self.join(index, 2, &layer.attention_out, &context, &x, &keys)?;
-        let (feed_forward_in, attention_norm) = match &layer.attention_norm {
-            Some(norm) => {
-                let (out, normed) = self.norm(sum, norm);
-                (out, Some(normed))
-            }
-            None => (sum, None),
-        };
-        let (up, activated) = self.widen(layer, &feed_forward_in)?;
-        let sum = self.join(index, 3, &layer.down, &activated, &feed_forward_in, &keys)?;
-        let (y, feed_forward_norm) = self.norm(sum, &layer.feed_forward_norm);
+        drop(x);
+        let (feed_forward_in, out) = Input::behind(sum, layer.attention_norm.as_ref(), epsilon);
+        let taken = out.as_ref().unwrap_or(feed_forward_in.around());
+        let (up, activated) = self.widen(layer, taken)?;
+        let sum = self.join(index, 3, &layer.down, &activated, taken, &keys)?;
+        let (y, last_norm) = normed(sum, &layer.feed_forward_norm, epsilon);
         let tape = LayerTape {
-            attention_in,
-            attention_norm,
+            attention_in: Input::Plain(attention_in),
             qkv,
             sums,
             context,
             feed_forward_in,
-            feed_forward_norm,
+            last_norm: Some(last_norm),
             up,
         };
         Ok((y, tape))
@@ -312,12 +347,10 @@ impl<'a, T: Real> Stack<'a, T> {
         let layer = &self.layers[index];
         let keys = self.keys_after(index);
         let norms_first = self.shape.architecture.norms_first();
-        let norm = &layer.feed_forward_norm;
-        let into = &mut gradients.feed_forward_norm;
         // Feed-forward. `d_skip` is what passes the residual connection.
-        let (mut d_skip, feed_forward_norm) = match norms_first {
-            true => (dy, Some(tape.feed_forward_norm)),
-            false => (norm_backward(tape.feed_forward_norm, norm, dy, into), None),
+        let mut d_skip = match tape.last_norm {
+            Some(normed) => norm_backward(normed, dy, &mut gradients.feed_forward_norm),
+            None => dy,
         };
         let d = residual::backward(&d_skip, self.dropout(index, 3), &keys);
         let (d_up, activated) = match Self::is_gated(layer) {
@@ -332,21 +365,17 @@ impl<'a, T: Real> Stack<'a, T> {
         };
         weight_backward(&d, &activated, &mut gradients.down);
         drop(activated);
-        let mut d = linear_backward(d_up, &tape.feed_forward_in, &layer.up, &mut gradients.up)?;
-        if let Some(normed) = feed_forward_norm {
-            d = norm_backward(normed, norm, d, into);
-        }
-        d_skip.accumulate(d);
-        let mut normed = tape.attention_norm;
-        let mut attention_norm = |d| match (normed.take(), &layer.attention_norm) {
-            (Some(normed), Some(norm)) => match &mut gradients.attention_norm {
-                Some(into) => norm_backward(normed, norm, d, into),
-                None => d,
-            },
-            _ => d,
-        };
-        if !norms_first {
-            d_skip = attention_norm(d_skip);
+        let taken = tape.feed_forward_in.again();
+        let mut d = linear_backward(d_up, &taken, &layer.up, &mut gradients.up)?;
+        drop(taken);
+        if norms_first {
+            let into = Some(&mut gradients.feed_forward_norm);
+            d = tape.feed_forward_in.backward(d, into);
+            d_skip.accumulate(d);
+        } else {
+            d_skip.accumulate(d);
+            let into = gradients.attention_norm.as_mut();
+            d_skip = tape.feed_forward_in.backward(d_skip, into);
         }
         // Attention.
         let d = residual::backward(&d_skip, self.dropout(index, 2), &keys);
@@ -362,10 +391,12 @@ impl<'a, T: Real> Stack<'a, T> {
             self.heads(index),
         );
         self.turn(index, &mut d, Turn::Back);
-        let mut d = linear_backward(d, &tape.attention_in, &layer.qkv, &mut gradients.qkv)?;
-        if norms_first {
-            d = attention_norm(d);
-        }
+        let taken = tape.attention_in.again();
+        let mut d = linear_backward(d, &taken, &layer.qkv, &mut gradients.qkv)?;
+        drop(taken);
+        d = tape
+            .attention_in
+            .backward(d, gradients.attention_norm.as_mut());
         d_skip.accumulate(d);
         Ok(d_skip)
     }

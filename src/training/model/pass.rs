@@ -24,6 +24,15 @@ pub(super) struct Normed<T> {
     /// What went in.
     pub x: Matrix<T>,
     pub statistics: RowStatistics<T>,
+    norm: LayerNorm<T>,
+}
+
+impl<T: Real> Normed<T> {
+    /// What came out.
+    pub fn again(&self) -> Matrix<T> {
+        let LayerNorm { weight, bias } = &self.norm;
+        norm::again(&self.x, &self.statistics, weight, bias.as_ref())
+    }
 }
 
 impl<T: Real> Pass<'_, T> {
@@ -77,8 +86,7 @@ impl<T: Real> Pass<'_, T> {
     ) {
         let parameters = &self.model.parameters;
         residual::apply(&mut d, self.dropout(), &self.tokens.keys);
-        let norm = &parameters.embedding_norm;
-        let d = norm_backward(normed, norm, d, &mut gradients.embedding_norm);
+        let d = norm_backward(normed, d, &mut gradients.embedding_norm);
         let ids = &self.tokens.ids;
         embedding_backward(&parameters.words, &d, ids, &mut gradients.words);
         if let (Some(positions), Some(into)) = (&parameters.positions, &mut gradients.positions) {
@@ -102,7 +110,12 @@ pub(super) fn normed<T: Real>(
     epsilon: f64,
 ) -> (Matrix<T>, Normed<T>) {
     let (out, statistics) = norm::forward(&x, &norm.weight, norm.bias.as_ref(), epsilon);
-    (out, Normed { x, statistics })
+    let normed = Normed {
+        x,
+        statistics,
+        norm: norm.clone(),
+    };
+    (out, normed)
 }
 
 /// Adds the rows of `d` to the rows `indices` of the gradient of `table`.
@@ -122,11 +135,10 @@ pub(super) fn embedding_backward<T: Real>(
 /// The gradient of what a layer norm was given, given that of what it gave.
 pub(super) fn norm_backward<T: Real>(
     normed: Normed<T>,
-    norm: &LayerNorm<T>,
     dy: Matrix<T>,
     gradients: &mut LayerNorm<T>,
 ) -> Matrix<T> {
-    let parts = norm::backward(&normed.x, &normed.statistics, &norm.weight, dy);
+    let parts = norm::backward(&normed.x, &normed.statistics, &normed.norm.weight, dy);
     gradients.weight.accumulate(parts.weight);
     if let Some(bias) = &mut gradients.bias {
         bias.accumulate(parts.bias);

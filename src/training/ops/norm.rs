@@ -39,15 +39,51 @@ pub fn forward<T: Real>(
                     let squares = lanes::sum_of(x, |x| (x - mean) * (x - mean));
                     let inverse = T::one() / (squares * share + epsilon).sqrt();
                     *statistics = (mean, inverse);
-                    for (((out, &x), &weight), &bias) in out.iter_mut().zip(x).zip(weight).zip(bias)
-                    {
-                        *out = (x - mean) * inverse * weight + bias;
-                    }
+                    scale(out, x, *statistics, weight, bias);
                 }
             },
         );
     });
     (out, statistics)
+}
+
+/// What [`forward`] gave, to the bit, given the statistics that it returned.
+pub fn again<T: Real>(
+    x: &Matrix<T>,
+    statistics: &RowStatistics<T>,
+    weight: &Matrix<T>,
+    bias: Option<&Matrix<T>>,
+) -> Matrix<T> {
+    let (rows, width) = (x.rows(), x.cols());
+    let mut out = x.sibling(rows, width);
+    let no_bias = super::no_bias(bias, width);
+    let (weight, bias) = (&weight[..], bias.map_or(&no_bias[..], |bias| &bias[..]));
+    let pieces = out
+        .chunks_mut(ROWS * width)
+        .zip(x.chunks(ROWS * width))
+        .zip(statistics.chunks(ROWS))
+        .collect();
+    type Piece<'a, T> = ((&'a mut [T], &'a [T]), &'a [(T, T)]);
+    chunks::each(pieces, |((out, x), statistics): Piece<T>| {
+        lanes::wide(
+            #[inline(always)]
+            || {
+                let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                for ((out, x), &statistics) in rows.zip(statistics) {
+                    scale(out, x, statistics, weight, bias);
+                }
+            },
+        );
+    });
+    out
+}
+
+/// A row, normed.
+#[inline(always)]
+fn scale<T: Real>(out: &mut [T], x: &[T], (mean, inverse): (T, T), weight: &[T], bias: &[T]) {
+    for (((out, &x), &weight), &bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+        *out = (x - mean) * inverse * weight + bias;
+    }
 }
 
 /// Gradients of one layer norm.
