@@ -56,8 +56,8 @@ impl Numbering {
     /// For up to [`MOST_RANKED`] words.
     pub fn new(words: usize) -> Self {
         // Two for one: every second unit takes that of a common word.
-        let shared = words.saturating_sub(RARE.into()).div_ceil(FIRSTS - 1) as u16 + 1;
-        let shared = shared.min(RARE - 1);
+        let shared = words.saturating_sub(RARE.into()).div_ceil(FIRSTS - 1) + 1;
+        let shared = shared.min(usize::from(RARE) - 1) as u16;
         Self {
             seconds: RARE - shared,
             shared,
