@@ -1,6 +1,7 @@
 //! Memory of matrices that are gone, kept for those to come: what the kernel gives
 //! afresh it clears page by page, which was a tenth of a training step. Holds as much as
-//! matrices of the pool were ever alive at a time.
+//! matrices of the pool were ever alive at a time, at most twice that: a block may be twice
+//! as large as what it is given for.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
