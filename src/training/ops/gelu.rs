@@ -93,3 +93,34 @@ pub fn backward_in_place<T: Real>(dy: &mut Matrix<T>, u: &Matrix<T>) {
         );
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::ops::geglu;
+
+    fn matrix(rows: usize, cols: usize, by: f32) -> Matrix<f32> {
+        let numbers = (0..rows * cols).map(|at| 3.0 * (by * at as f32).sin());
+        Matrix::new(rows, cols, numbers.collect())
+    }
+
+    #[test]
+    fn what_it_gave_is_made_again_to_the_bit() {
+        let (rows, hidden, width) = (2 * ROWS + 7, 24, 37);
+        let linear = |rows, cols, by| Linear {
+            weight: matrix(rows, cols, by),
+            bias: Some(matrix(1, rows, by)),
+        };
+        let (before, after) = (linear(width, hidden, 0.7), linear(hidden, width, 1.1));
+        let (mut u, out) = forward(&matrix(rows, hidden, 1.3), &before).unwrap();
+        assert!(u[..] != out[..]);
+        backward(&matrix(rows, hidden, 0.2), &after, &mut u).unwrap();
+        assert_eq!(u[..], out[..]);
+
+        let u = matrix(rows, 2 * width, 0.9);
+        let out = geglu::forward(&u);
+        let mut dy = matrix(rows, width, 0.4);
+        geglu::backward(&mut dy, &u);
+        assert_eq!(dy[..], out[..]);
+    }
+}

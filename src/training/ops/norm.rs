@@ -153,3 +153,24 @@ pub fn backward<T: Real>(
         bias: Matrix::new(1, width, bias),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_gave_is_made_again_to_the_bit() {
+        let (rows, width) = (3 * ROWS + 5, 23);
+        let numbers = |count: usize, by: f32| -> Vec<f32> {
+            (0..count).map(|at| (by * at as f32).sin()).collect()
+        };
+        let x = Matrix::new(rows, width, numbers(rows * width, 1.7));
+        let weight = Matrix::new(1, width, numbers(width, 0.3));
+        let some = Matrix::new(1, width, numbers(width, 2.9));
+        for bias in [None, Some(&some)] {
+            let (out, statistics) = forward(&x, &weight, bias, 1e-5);
+            assert!(out.iter().any(|&value| value != 0.0));
+            assert_eq!(again(&x, &statistics, &weight, bias)[..], out[..]);
+        }
+    }
+}
