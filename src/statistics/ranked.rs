@@ -41,9 +41,8 @@ type Unit = [u8; 2];
 /// barrier.
 pub type Units = [u16; 2];
 
-/// How so many words are numbered, from 1 on, and how a number is written. Below
-/// [`RARE`] are the units of common words, and behind them those that are the second of
-/// two.
+/// How so many words are numbered, from 1 on, and how a number is written. The lowest
+/// units are common words, then come those that are the second of two, then the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbering {
     /// The lowest unit that is the second of two: all units below are common words.
