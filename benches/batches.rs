@@ -39,6 +39,7 @@ fn write(folder: &Path) {
         spans: true,
         batch_tokens: 1 << 16,
         zstd_level: 1,
+        short_matches: true,
     };
     let mut writer = DocumentWriter::new(Vec::new(), "0.arrow", layout).expect(WHY);
     let mut draws = Key::default().generator(Purpose::Shuffle);

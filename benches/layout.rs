@@ -1,7 +1,7 @@
 //! The table by which size and compression of record batches are chosen: bytes a token,
 //! million tokens a second written and read, and the time to a row of a record batch that
-//! is not decoded yet, for every batch size and level; beside it zstd alone on the same
-//! ids. One thread; every file is read back and compared. Documents are those of the
+//! is not decoded yet, for every batch size and level as shards are written, and for 64 Ki
+//! tokens also without short matches; beside it zstd alone on the same ids. One thread; every file is read back and compared. Documents are those of the
 //! shards (with units) that CLOZE_SHARDS names.
 //!
 //! `CLOZE_SHARDS=shards cargo bench --bench layout`
@@ -62,59 +62,70 @@ fn main() {
     let dir = tempfile::tempdir().expect(WHY);
     let path = dir.path().join("shard.arrow");
     println!("{tokens} tokens");
+    let wide = documents.iter().flat_map(|(_, tokens, ..)| tokens).max();
+    let wide = wide.is_some_and(|&id| id > u32::from(u16::MAX));
     println!(
-        "| record batch | level | bytes a token | written, M/s | all planes read, M/s | ids read, M/s | a row, µs |"
+        "| record batch | level | matches | bytes a token | written, M/s | all planes read, M/s | ids read, M/s | a row, µs |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for batch_tokens in [16, 32, 64, 96, 128, 256, 512].map(|kibi| kibi << 10) {
-        for zstd_level in [1, 2, 3, 9] {
-            let layout = Layout {
-                wide: false,
-                spans: true,
-                batch_tokens,
-                zstd_level,
-            };
-            let (bytes, written) = best(|| {
-                let mut writer = DocumentWriter::new(Vec::new(), "shard", layout).expect(WHY);
-                for (id, tokens, words, spans) in &documents {
-                    let spans = Some(spans.as_slice());
-                    writer
-                        .push(*id, tokens, words.as_slice(), spans)
-                        .expect(WHY);
-                }
-                writer.finish(serde_json::json!({})).expect(WHY).0
-            });
-            std::fs::write(&path, &bytes).expect(WHY);
-            let open = || DocumentFile::open(FileSource::open(&path).expect(WHY)).expect(WHY);
-            let read_all = |projection| {
-                let file = open();
-                let batches = 0..file.footer().batches.len();
-                batches
-                    .map(|at| file.batch(at, projection).expect(WHY).token_count())
-                    .sum::<usize>()
-            };
-            let ids = Projection {
-                tokens: true,
-                word_start: false,
-                span_start: false,
-            };
-            let (found, all_read) = best(|| read_all(Projection::ALL));
-            let (found_ids, ids_read) = best(|| read_all(ids));
-            assert_eq!((found, found_ids), (tokens, tokens));
-            check(&documents, &open());
-            let batches = open().footer().batches.len();
-            println!(
-                "| {} Ki | {zstd_level} | {:.3} | {:.0} | {:.0} | {:.0} | {:.0} |",
-                batch_tokens >> 10,
-                bytes.len() as f64 / tokens as f64,
-                rate(written),
-                rate(all_read),
-                rate(ids_read),
-                all_read.as_secs_f64() * 1e6 / batches as f64,
-            );
-        }
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let sizes = [16, 32, 64, 96, 128, 256, 512].map(|kibi: u32| kibi << 10);
+    let of_shards = sizes.map(|size| [1, 3, 9].map(|level| (size, level, true)));
+    let others = [1, 2, 3, 9].map(|level| [false, true].map(|short| (1 << 16, level, short)));
+    for (batch_tokens, zstd_level, short_matches) in of_shards
+        .into_iter()
+        .flatten()
+        .chain(others.into_iter().flatten())
+    {
+        let layout = Layout {
+            wide,
+            spans: true,
+            batch_tokens,
+            zstd_level,
+            short_matches,
+        };
+        let (bytes, written) = best(|| {
+            let mut writer = DocumentWriter::new(Vec::new(), "shard", layout).expect(WHY);
+            for (id, tokens, words, spans) in &documents {
+                let spans = Some(spans.as_slice());
+                writer
+                    .push(*id, tokens, words.as_slice(), spans)
+                    .expect(WHY);
+            }
+            writer.finish(serde_json::json!({})).expect(WHY).0
+        });
+        std::fs::write(&path, &bytes).expect(WHY);
+        let open = || DocumentFile::open(FileSource::open(&path).expect(WHY)).expect(WHY);
+        let read_all = |projection| {
+            let file = open();
+            let batches = 0..file.footer().batches.len();
+            batches
+                .map(|at| file.batch(at, projection).expect(WHY).token_count())
+                .sum::<usize>()
+        };
+        let ids = Projection {
+            tokens: true,
+            word_start: false,
+            span_start: false,
+        };
+        let (found, all_read) = best(|| read_all(Projection::ALL));
+        let (found_ids, ids_read) = best(|| read_all(ids));
+        assert_eq!((found, found_ids), (tokens, tokens));
+        check(&documents, &open());
+        let batches = open().footer().batches.len();
+        println!(
+            "| {} Ki | {zstd_level} | {} | {:.3} | {:.0} | {:.0} | {:.0} | {:.0} |",
+            batch_tokens >> 10,
+            if short_matches { "short" } else { "by level" },
+            bytes.len() as f64 / tokens as f64,
+            rate(written),
+            rate(all_read),
+            rate(ids_read),
+            all_read.as_secs_f64() * 1e6 / batches as f64,
+        );
     }
-    alone(&documents, tokens);
+    if !wide {
+        alone(&documents, tokens);
+    }
 }
 
 fn check(documents: &Documents, file: &DocumentFile<FileSource>) {

@@ -49,6 +49,7 @@ fn layout(zstd_level: i32) -> Layout {
         spans: true,
         batch_tokens: 1 << 16,
         zstd_level,
+        short_matches: true,
     }
 }
 

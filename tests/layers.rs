@@ -49,8 +49,11 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("flate2", &["text/", "pipeline/chart/png.rs"]),
     ("bzip2", &["text/"]),
     ("liblzma", &["text/"]),
-    // Scratch files are compressed as well as inputs.
-    ("zstd", &["text/", "storage/scratch.rs"]),
+    // Scratch files and record batches are compressed as well as inputs.
+    (
+        "zstd",
+        &["text/", "storage/scratch.rs", "columnar/message.rs"],
+    ),
     ("glob", &["text/"]),
     ("memmap2", &["shard/map.rs"]),
     ("candle_core", &["training/"]),

@@ -91,6 +91,7 @@ fn write_for(
             spans: units,
             batch_tokens: 300,
             zstd_level: 1,
+            short_matches: true,
         };
         let mut writer = DocumentWriter::new(Vec::new(), &name, layout).unwrap();
         for (id, document) in (0..).zip(documents) {

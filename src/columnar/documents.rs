@@ -353,7 +353,7 @@ mod tests {
             let written = if wide { large } else { narrow };
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("x.arrow");
-            let footer = write(&path, &written, Layout { wide, spans, batch_tokens: 64, zstd_level: 1 });
+            let footer = write(&path, &written, Layout { wide, spans, batch_tokens: 64, zstd_level: 1, short_matches: spans });
             let file = DocumentFile::open(FileSource::open(&path).unwrap()).unwrap();
             prop_assert_eq!(file.footer(), &footer);
             prop_assert_eq!(file.is_wide(), wide);
@@ -392,6 +392,7 @@ mod tests {
                 spans: true,
                 batch_tokens: 256,
                 zstd_level: 1,
+                short_matches: true,
             },
         );
         path
@@ -455,6 +456,7 @@ mod tests {
             spans: false,
             batch_tokens: 256,
             zstd_level: 1,
+            short_matches: true,
         };
         let mut writer = DocumentWriter::new(Vec::new(), "tokens.arrow", layout).unwrap();
         let word = Boundaries::filled(1, true);

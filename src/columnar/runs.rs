@@ -9,14 +9,14 @@
 use crate::base::error::{Error, Result};
 use crate::base::fingerprint;
 use crate::columnar::documents::{Index, index_fits, open_index};
-use crate::columnar::message::{Encoder, MessageFile};
+use crate::columnar::message::{Column, Encoder, MessageFile, Values};
 use crate::columnar::schema;
 use crate::storage::FileSource;
 use crate::storage::manifest::FORMAT;
 use crate::storage::source::ByteSource;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{ArrayRef, UInt32Array, UInt64Array};
+use arrow_array::{UInt32Array, UInt64Array};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::FileDecoder;
 use serde::{Deserialize, Serialize};
@@ -96,14 +96,16 @@ impl<W: Write> RunWriter<W> {
     fn close_batch(&mut self) -> Result<()> {
         let rows = self.counts.len();
         let first = self.words.iter().map(|column| column[0]).collect();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.words.len() + 1);
-        for column in &mut self.words {
-            let full = std::mem::replace(column, Vec::with_capacity(BATCH));
-            columns.push(Arc::new(UInt32Array::from(full)));
-        }
-        let counts = std::mem::replace(&mut self.counts, Vec::with_capacity(BATCH));
-        columns.push(Arc::new(UInt64Array::from(counts)));
-        let message = self.encoder.encode(columns)?;
+        let columns: Vec<Column<'_>> = self
+            .words
+            .iter()
+            .map(|column| Values::of(column))
+            .chain([Values::of(&self.counts)])
+            .map(Column::Values)
+            .collect();
+        let message = self.encoder.encode(rows, &columns)?;
+        self.words.iter_mut().for_each(Vec::clear);
+        self.counts.clear();
         let offset = self.file.append(&message)?;
         self.batches.push(RunBatch {
             offset,

@@ -7,12 +7,9 @@ use crate::base::boundaries::{Boundaries, BoundarySlice};
 use crate::base::error::{Error, Result};
 use crate::base::token::{TokenId, TokenSlice};
 use crate::columnar::footer::{BatchRecord, Footer};
-use crate::columnar::message::{Encoder, Message, MessageFile};
+use crate::columnar::message::{Column, Encoder, Message, MessageFile, Values};
 use crate::columnar::schema;
 use crate::storage::manifest::FORMAT;
-use arrow_array::{ArrayRef, BooleanArray, ListArray, UInt16Array, UInt32Array, UInt64Array};
-use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::DataType;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -27,7 +24,16 @@ pub struct Layout {
     pub batch_tokens: u32,
     /// Level of zstd, 1 to 19.
     pub zstd_level: i32,
+    /// zstd looks for matches of two ids, where these are of 16 bits: [`TWO_IDS`]. For files
+    /// that are read more often than written.
+    pub short_matches: bool,
 }
+
+/// Bytes of two ids of 16 bits. The fast levels of zstd leave what is shorter than six bytes
+/// alone, which costs 6 % of a file; to look for it costs a fifth of the time of writing. Of 32
+/// bits the zeros between are enough for the one, and too much of the other, by the table in
+/// docs/benchmarks.md.
+const TWO_IDS: u32 = 4;
 
 /// Fills record batches with documents and encodes them.
 pub struct BatchBuilder {
@@ -137,39 +143,33 @@ impl BatchBuilder {
 
     /// Encodes the batch at hand and begins the next one.
     pub fn encode(&mut self) -> Result<EncodedBatch> {
-        let rows = self.rows() as u64;
+        let rows = self.rows();
         let tokens = self.tokens();
-        let ends = std::mem::replace(&mut self.ends, vec![0]);
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
-        let list = |values: ArrayRef, column: usize| -> Result<ArrayRef> {
-            let failed = |found: String| Error::library(format!("writing {}", self.place), found);
-            match self.encoder.schema().field(column).data_type() {
-                DataType::List(item) => {
-                    ListArray::try_new(item.clone(), offsets.clone(), values, None)
-                        .map(|array| Arc::new(array) as ArrayRef)
-                        .map_err(|error| failed(error.to_string()))
-                }
-                other => Err(failed(format!("column {column} is {other}, not a list"))),
+        let ids = if self.layout.wide {
+            Values::of(&self.wide)
+        } else {
+            Values {
+                min_match: self.layout.short_matches.then_some(TWO_IDS),
+                ..Values::of(&self.narrow)
             }
         };
-        let ids: ArrayRef = if self.layout.wide {
-            Arc::new(UInt32Array::from(std::mem::take(&mut self.wide)))
-        } else {
-            Arc::new(UInt16Array::from(std::mem::take(&mut self.narrow)))
-        };
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from(std::mem::take(&mut self.ids))),
-            list(ids, 1)?,
-            list(bits(&self.words, tokens), 2)?,
+        let columns = [
+            Column::Values(Values::of(&self.ids)),
+            Column::Lists(&self.ends, ids),
+            Column::Lists(&self.ends, Values::of_bits(&self.words)),
+            Column::Lists(&self.ends, Values::of_bits(&self.spans)),
         ];
-        if self.layout.spans {
-            columns.push(list(bits(&self.spans, tokens), 3)?);
-        }
+        let planes = if self.layout.spans { 4 } else { 3 };
+        let message = self.encoder.encode(rows, &columns[..planes])?;
+        self.ids.clear();
+        self.ends.truncate(1);
+        self.narrow.clear();
+        self.wide.clear();
         self.words.clear();
         self.spans.clear();
         Ok(EncodedBatch {
-            message: self.encoder.encode(columns)?,
-            rows,
+            message,
+            rows: rows as u64,
             tokens: tokens as u64,
         })
     }
@@ -264,9 +264,4 @@ impl<W: Write> DocumentWriter<W> {
         });
         Ok(())
     }
-}
-
-fn bits(plane: &Boundaries, len: usize) -> ArrayRef {
-    let buffer = Buffer::from(plane.as_bytes());
-    Arc::new(BooleanArray::new(BooleanBuffer::new(buffer, 0, len), None))
 }

@@ -27,7 +27,7 @@ pub struct ShardConfig {
     pub shard_tokens: u64,
     /// Tokens in a record batch, the unit of access, compression and checksum.
     pub batch_tokens: u32,
-    /// Level of zstd, 1 to 19.
+    /// Level of zstd, 1 to 19. At any, matches of two 16-bit ids count.
     pub zstd_level: i32,
 }
 
@@ -37,7 +37,7 @@ impl Default for ShardConfig {
             overlap: Overlap::Random,
             shard_tokens: 1 << 26,
             batch_tokens: 1 << 16,
-            zstd_level: 3,
+            zstd_level: 1,
         }
     }
 }

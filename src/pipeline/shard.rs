@@ -124,6 +124,7 @@ pub fn shard(
             spans: vocabulary.is_some(),
             batch_tokens: config.batch_tokens,
             zstd_level: config.zstd_level,
+            short_matches: true,
         },
     };
     let figures = stage.write(&files, open_units)?;

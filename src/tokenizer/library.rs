@@ -4,6 +4,7 @@
 //!
 //! Cost: to read it, 1 to 2 µs for each piece of the vocabulary, once.
 
+use super::parsed::{Parsed, Pieces};
 use super::{Unencodable, broken};
 use crate::base::error::Result;
 use crate::base::token::TokenId;
@@ -18,8 +19,8 @@ use tokenizers::tokenizer::{
 /// A tokenizer of the library, by its `tokenizer.json`.
 pub(super) struct Library {
     json: String,
-    /// The model as it must be, where [`hide_special_pieces`] has changed it.
-    hidden: Option<Value>,
+    /// What [`hide`] takes out of the model's reach.
+    hidden: Vec<Hidden>,
     /// Added tokens, normaliser and pre-tokenizer around a model that knows nothing.
     steps: tokenizers::Tokenizer,
     /// All of it, or why it cannot be read.
@@ -27,17 +28,17 @@ pub(super) struct Library {
 }
 
 impl Library {
-    /// The tokenizer of `json`, which `parsed` is but for a model whose special pieces are
-    /// hidden if it `hides`. `whole` is the library's reading of it, where there is one.
+    /// The tokenizer of `json`, which `parsed` is but for the pieces that are `hidden` in it.
+    /// `whole` is the library's reading of it, where there is one.
     pub(super) fn new(
         place: &str,
         json: String,
-        parsed: &Value,
-        hides: bool,
+        parsed: &Parsed,
+        hidden: Vec<Hidden>,
         whole: Option<tokenizers::Tokenizer>,
     ) -> Result<Self> {
         let nothing = json!({"type": "WordLevel", "vocab": {}, "unk_token": ""});
-        let parts = parsed.as_object().into_iter().flatten();
+        let parts = parsed.json.as_object().into_iter().flatten();
         let steps: Map<String, Value> = parts
             .map(|(name, part)| match name.as_str() {
                 "model" => (name.clone(), nothing.clone()),
@@ -47,13 +48,14 @@ impl Library {
         let steps = serde_json::from_value(steps.into());
         let mut library = Self {
             json,
-            hidden: hides.then(|| parsed["model"].clone()),
+            hidden,
             steps: steps.map_err(|error| broken(place, error))?,
             whole: OnceLock::new(),
         };
         library.steps.set_encode_special_tokens(true);
         if let Some(whole) = whole {
-            let whole = library.ready(whole).map_err(|error| broken(place, error))?;
+            let whole = library.ready(whole, || Ok(parsed.whole_model()));
+            let whole = whole.map_err(|error| broken(place, error))?;
             library.whole = Ok(whole).into();
         }
         Ok(library)
@@ -69,24 +71,40 @@ impl Library {
         self.whole.get().is_some()
     }
 
-    /// `whole` as it encodes here: special tokens are text, and no text spells one.
-    fn ready(&self, mut whole: tokenizers::Tokenizer) -> serde_json::Result<tokenizers::Tokenizer> {
+    /// `whole` as it encodes here: special tokens are text, and no text spells one, since
+    /// the `model` has them hidden.
+    fn ready(
+        &self,
+        mut whole: tokenizers::Tokenizer,
+        model: impl FnOnce() -> serde_json::Result<Value>,
+    ) -> serde_json::Result<tokenizers::Tokenizer> {
         whole.set_encode_special_tokens(true);
-        if let Some(model) = &self.hidden {
-            let model: ModelWrapper = serde_json::from_value(model.clone())?;
+        if !self.hidden.is_empty() {
+            let model: ModelWrapper = serde_json::from_value(model()?)?;
             whole.with_model(model);
         }
         Ok(whole)
     }
 
     fn whole(&self) -> Result<&tokenizers::Tokenizer, Unencodable> {
+        let model = || {
+            let parsed = self.parsed()?;
+            Ok(parsed.whole_model())
+        };
         let read = || {
             let whole =
                 tokenizers::Tokenizer::from_bytes(&self.json).map_err(|error| error.to_string())?;
-            self.ready(whole).map_err(|error| error.to_string())
+            self.ready(whole, model).map_err(|error| error.to_string())
         };
         let whole = self.whole.get_or_init(read).as_ref();
         whole.map_err(|error| Unencodable::Failed(error.clone()))
+    }
+
+    /// The tokenizer, special pieces hidden.
+    pub(super) fn parsed(&self) -> serde_json::Result<Parsed> {
+        let mut parsed = Parsed::read(&self.json)?;
+        hide(&mut parsed, &self.hidden);
+        Ok(parsed)
     }
 
     /// Hands the ids of every word of `text` to `each`.
@@ -156,41 +174,46 @@ fn failed(error: tokenizers::Error) -> Unencodable {
     Unencodable::Failed(error.to_string())
 }
 
-/// Takes special spellings out of the model's reach: T5's list of pieces holds
-/// `</s>` itself, so plain text could become it. The piece keeps its id and score
-/// and gets a spelling with a NUL in it, which no text has. A piece that BPE merges
-/// together stays, and is caught when it comes out. Whether there was one.
-pub(super) fn hide_special_pieces(
-    model: &mut Value,
-    spellings: &[String],
-    barred: &[bool],
-) -> bool {
-    let looks_up = matches!(model["type"].as_str(), Some("WordPiece" | "WordLevel"));
-    let unknown = model["unk_id"].as_u64().map(|id| id as usize);
+/// A special piece and its id.
+pub(super) type Hidden = (usize, String);
+
+/// The special pieces that are to be taken out of the model's reach: T5's list of pieces
+/// holds `</s>` itself, so plain text could become it. A piece that BPE merges together
+/// stays, and is caught when it comes out.
+pub(super) fn to_hide(parsed: &Parsed, spellings: &[String], barred: &[bool]) -> Vec<Hidden> {
+    let model = parsed.model();
     let specials = (0..barred.len()).filter(|&id| barred[id]);
-    let hidden = |spelling: &str| format!("\0{spelling}");
-    let mut changed = false;
-    match &mut model["vocab"] {
-        Value::Array(pieces) => {
-            for id in specials.chain(unknown) {
-                if let Some(piece) = pieces
-                    .get_mut(id)
-                    .filter(|p| p[0] == spellings[id].as_str())
-                {
-                    piece[0] = hidden(&spellings[id]).into();
-                    changed = true;
-                }
-            }
+    let is_piece = |id: &usize| match &parsed.pieces {
+        Pieces::Scores(pieces) => pieces.get(*id).is_some_and(|p| p.0 == spellings[*id]),
+        Pieces::Ids(pieces) => {
+            let looks_up = matches!(model["type"].as_str(), Some("WordPiece" | "WordLevel"));
+            looks_up && pieces.id(&spellings[*id]).is_some()
         }
-        Value::Object(pieces) if looks_up => {
-            for id in specials {
-                if let Some(number) = pieces.remove(&spellings[id]) {
-                    pieces.insert(hidden(&spellings[id]), number);
-                    changed = true;
-                }
+        Pieces::None => false,
+    };
+    let unknown = match &parsed.pieces {
+        Pieces::Scores(_) => model["unk_id"].as_u64().map(|id| id as usize),
+        Pieces::Ids(_) | Pieces::None => None,
+    };
+    let mut ids: Vec<usize> = specials.chain(unknown).filter(is_piece).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter()
+        .map(|id| (id, spellings[id].clone()))
+        .collect()
+}
+
+/// Gives `hidden` pieces a spelling with a NUL in it, which no text has; they keep their ids
+/// and scores.
+pub(super) fn hide(parsed: &mut Parsed, hidden: &[Hidden]) {
+    for (id, spelling) in hidden {
+        let new = format!("\0{spelling}");
+        match &mut parsed.pieces {
+            Pieces::Scores(pieces) => pieces[*id].0 = new,
+            Pieces::Ids(pieces) => {
+                pieces.rename(spelling, new);
             }
+            Pieces::None => {}
         }
-        _ => {}
     }
-    changed
 }

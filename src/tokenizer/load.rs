@@ -4,6 +4,7 @@
 //! Cost: 1 µs for each piece of the vocabulary, 3 where the library has to read it.
 
 use super::outline::Outline;
+use super::parsed::Parsed;
 use super::roles::{self, Role};
 use super::source::{self, Source};
 use super::{Tokenizer, broken, slot};
@@ -31,7 +32,7 @@ impl Tokenizer {
 fn by_library(config: &TokenizeConfig, place: &str, source: Source) -> Result<Tokenizer> {
     let mut library = match source.library {
         Some(library) => library,
-        None => source::library(place, &source.tokenizer.to_string())?,
+        None => source::library(place, &source.tokenizer.whole().to_string())?,
     };
     let special = specials(
         config,
@@ -84,12 +85,12 @@ fn by_outline(
     };
     let around = library.to_string(false).ok()?;
     let json = outline.written(&around)?;
-    let mut parsed: Value = serde_json::from_str(&around).ok()?;
-    for large in ["vocab", "merges"] {
-        if !parsed["model"][large].is_null() {
-            parsed["model"][large] = source.tokenizer["model"][large].take();
-        }
-    }
+    let read = Parsed::read(&around).ok()?;
+    let whole = std::mem::take(&mut source.tokenizer);
+    let parsed = Parsed {
+        json: read.json,
+        ..whole
+    };
     let path = Some(config.tokenizer_path);
     Some(Tokenizer::assemble(
         place,
@@ -118,7 +119,7 @@ fn asked(role: Role, config: &TokenizeConfig) -> Option<&str> {
 fn specials(
     config: &TokenizeConfig,
     place: &str,
-    tokenizer: &Value,
+    tokenizer: &Parsed,
     beside: &[Value],
     library: &mut tokenizers::Tokenizer,
 ) -> Result<SpecialTokens> {
@@ -276,7 +277,9 @@ mod tests {
     fn outlined(config: &TokenizeConfig, change: impl Fn(&mut Value)) -> Option<Tokenizer> {
         let changed = || {
             let mut source = read(config);
-            change(&mut source.tokenizer);
+            let mut whole = source.tokenizer.whole();
+            change(&mut whole);
+            source.tokenizer = serde_json::from_value(whole).unwrap();
             source.library = None;
             source
         };

@@ -15,6 +15,7 @@ mod library;
 mod load;
 mod markers;
 mod outline;
+mod parsed;
 mod restore;
 mod roles;
 pub mod short;
@@ -36,8 +37,9 @@ use crate::config::TokenizerPath;
 use crate::storage::TokenizerRecord;
 use fast::Fast;
 use hashbrown::HashMap;
-use library::{Library, hide_special_pieces};
+use library::{Library, hide, to_hide};
 use markers::Markers;
+use parsed::{Parsed, Pieces};
 use serde_json::Value;
 use std::ops::Range;
 use std::path::Path;
@@ -112,30 +114,31 @@ impl Tokenizer {
         place: &str,
         whole: Option<tokenizers::Tokenizer>,
         json: String,
-        parsed: Option<Value>,
+        parsed: Option<Parsed>,
         special: SpecialTokens,
         path: Option<TokenizerPath>,
     ) -> Result<Self> {
-        let mut value: Value = match parsed {
-            Some(value) => value,
-            None => serde_json::from_str(&json).map_err(|error| broken(place, error))?,
+        let mut parsed = match parsed {
+            Some(parsed) => parsed,
+            None => Parsed::read(&json).map_err(|error| broken(place, error))?,
         };
-        let spellings = spellings(&value);
+        let spellings = spellings(&parsed);
         let mut barred = vec![false; spellings.len()];
-        for (id, token) in added_tokens(&value) {
+        for (id, token) in added_tokens(&parsed.json) {
             barred[id] |= token["special"] == true && special.unk != Some(id as TokenId);
         }
-        let hides = hide_special_pieces(&mut value["model"], &spellings, &barred);
+        let hidden = to_hide(&parsed, &spellings, &barred);
+        hide(&mut parsed, &hidden);
         let fingerprint = fingerprint::of_bytes(json.as_bytes());
-        let markers = Markers::of(&value);
+        let markers = Markers::of(&parsed.json);
         let mut tokenizer = Self {
-            library: Library::new(place, json, &value, hides, whole)?,
+            library: Library::new(place, json, &parsed, hidden, whole)?,
             fingerprint,
             special,
             spellings,
             barred,
             opens_word: None,
-            apart_at_whitespace: case_apart(&value, &markers),
+            apart_at_whitespace: case_apart(&parsed.json, &markers),
             markers,
             path: path.unwrap_or_default(),
             fast: OnceLock::new(),
@@ -143,7 +146,7 @@ impl Tokenizer {
         if path == Some(TokenizerPath::Auto) {
             tokenizer
                 .fast
-                .get_or_init(|| Fast::of(&value, &tokenizer.barred));
+                .get_or_init(|| Fast::of(&parsed, &tokenizer.barred));
         }
         tokenizer.find_word_openers(place)?;
         Ok(tokenizer)
@@ -206,10 +209,8 @@ impl Tokenizer {
             return Err("no pre-tokenizer that cuts words");
         }
         let made = self.fast.get_or_init(|| {
-            let mut tokenizer: Value =
-                serde_json::from_str(self.library.json()).map_err(|error| error.to_string())?;
-            hide_special_pieces(&mut tokenizer["model"], &self.spellings, &self.barred);
-            Fast::of(&tokenizer, &self.barred)
+            let parsed = self.library.parsed().map_err(|error| error.to_string())?;
+            Fast::of(&parsed, &self.barred)
         });
         made.as_ref().map_err(String::as_str)
     }
@@ -346,8 +347,8 @@ impl Tokenizer {
     /// How many closing tokens stand between the sentences of a pair, as its post-processor
     /// has it; reads all of it.
     pub fn between_pair(&self) -> usize {
-        let parsed: Value = serde_json::from_str(self.to_json()).unwrap_or_default();
-        roles::between_pair(&parsed["post_processor"])
+        let parsed = Parsed::read(self.to_json()).unwrap_or_default();
+        roles::between_pair(&parsed.json["post_processor"])
     }
 
     /// The tokenizer as a `tokenizer.json`, without truncation and padding.
@@ -410,34 +411,30 @@ fn id_of(value: &Value) -> Option<usize> {
 
 /// The spellings of a `tokenizer.json` by id, those of added tokens included. Of a piece
 /// that a list has twice the later one counts, as in the library.
-fn spellings(tokenizer: &Value) -> Vec<String> {
-    let mut spellings = Vec::new();
+fn spellings(tokenizer: &Parsed) -> Vec<String> {
+    let mut spellings = Vec::with_capacity(tokenizer.pieces.len());
     let mut put = |id: usize, spelling: &str| {
         if id >= spellings.len() {
             spellings.resize(id + 1, String::new());
         }
         spellings[id] = spelling.to_owned();
     };
-    match &tokenizer["model"]["vocab"] {
-        Value::Array(pieces) => {
-            let pieces = pieces
-                .iter()
-                .map(|piece| piece[0].as_str().unwrap_or_default());
+    match &tokenizer.pieces {
+        Pieces::Scores(pieces) => {
+            let pieces = pieces.iter().map(|(piece, _)| &**piece);
             let last: HashMap<&str, usize> = pieces.clone().zip(0..).collect();
             for (id, piece) in pieces.enumerate() {
                 put(id, if last[piece] == id { piece } else { "" });
             }
         }
-        Value::Object(pieces) => {
-            for (spelling, id) in pieces {
-                if let Some(id) = id_of(id) {
-                    put(id, spelling);
-                }
+        Pieces::Ids(pieces) => {
+            for (spelling, id) in pieces.iter() {
+                put(id as usize, spelling);
             }
         }
-        _ => {}
+        Pieces::None => {}
     }
-    for (id, token) in added_tokens(tokenizer) {
+    for (id, token) in added_tokens(&tokenizer.json) {
         put(id, token["content"].as_str().unwrap_or_default());
     }
     spellings

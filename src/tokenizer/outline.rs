@@ -5,46 +5,45 @@
 //!
 //! Cost: 0.3 µs for each piece and merge, a tenth of the library's reading.
 
-use hashbrown::{HashMap, HashSet};
+use super::parsed::{Merges, Numbered, Parsed, Pieces};
+use hashbrown::HashSet;
+use rustc_hash::FxBuildHasher;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-
-/// Pieces by spelling.
-type Pieces = Map<String, Value>;
 
 /// What a `tokenizer.json` says of its pieces, found in order: each with an id of its own,
 /// merges of pieces into pieces, each pair once. Anything else is the library's business.
 pub(super) struct Outline<'a> {
-    tokenizer: &'a Value,
-    pieces: &'a Pieces,
+    tokenizer: &'a Parsed,
+    pieces: &'a Numbered,
     /// Of byte-pair encoding.
-    merges: Option<Vec<(&'a str, &'a str)>>,
+    merges: Option<&'a Merges>,
     /// Every spelling that the library is to know, and its id.
-    known: BTreeMap<&'a str, u64>,
+    known: BTreeMap<String, u32>,
 }
 
 impl<'a> Outline<'a> {
-    /// Of a parsed `tokenizer.json`; `None` where the library has to read all of it.
-    pub(super) fn of(tokenizer: &'a Value) -> Option<Self> {
-        let model = &tokenizer["model"];
-        let pieces = model["vocab"].as_object()?;
-        let merges = match (kind(model)?, &model["merges"]) {
-            ("BPE", Value::Array(merges)) => {
+    /// Of a `tokenizer.json`; `None` where the library has to read all of it.
+    pub(super) fn of(tokenizer: &'a Parsed) -> Option<Self> {
+        let Pieces::Ids(pieces) = &tokenizer.pieces else {
+            return None;
+        };
+        let model = tokenizer.model();
+        match (kind(tokenizer)?, &tokenizer.merges) {
+            ("BPE", Some(_)) => {
                 let affixes = ["continuing_subword_prefix", "end_of_word_suffix"];
                 let plain = |name: &&str| model[name].as_str().unwrap_or_default().is_empty();
                 if !affixes.iter().all(plain) {
                     return None;
                 }
-                let lines = merges.iter().filter(|merge| !is_version(merge));
-                Some(lines.map(pair).collect::<Option<Vec<_>>>()?)
             }
-            ("WordPiece", Value::Null) => None,
+            ("WordPiece", None) => {}
             _ => return None,
-        };
+        }
         let mut outline = Self {
             tokenizer,
             pieces,
-            merges,
+            merges: tokenizer.merges.as_ref(),
             known: BTreeMap::new(),
         };
         outline.add_added_tokens()?;
@@ -54,18 +53,15 @@ impl<'a> Outline<'a> {
     /// Added tokens have the ids that the library gives them: that of their piece, or the
     /// next behind all pieces.
     fn add_added_tokens(&mut self) -> Option<()> {
-        let mut next = self.pieces.len() as u64;
-        let tokens = &self.tokenizer["added_tokens"];
+        let mut next = self.pieces.len() as u32;
+        let tokens = &self.tokenizer.json["added_tokens"];
         for token in tokens.as_array().into_iter().flatten() {
             let spelling = token["content"].as_str().filter(|text| !text.is_empty())?;
-            let id = match self.pieces.get(spelling) {
-                Some(id) => id.as_u64()?,
-                None => {
-                    next += 1;
-                    next - 1
-                }
-            };
-            if token["id"].as_u64() != Some(id) || self.known.insert(spelling, id).is_some() {
+            let id = self.pieces.id(spelling).unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            });
+            if token["id"] != id || self.known.insert(spelling.to_owned(), id).is_some() {
                 return None;
             }
         }
@@ -74,51 +70,41 @@ impl<'a> Outline<'a> {
 
     /// Lets the library know `spelling` too. Whether there is such a piece or added token.
     pub(super) fn add(&mut self, spelling: &str) -> bool {
-        if let Some((spelling, id)) = self.pieces.get_key_value(spelling)
-            && let Some(id) = id.as_u64()
-        {
-            self.known.insert(spelling, id);
+        match self.pieces.id(spelling) {
+            Some(id) => {
+                self.known.insert(spelling.to_owned(), id);
+                true
+            }
+            None => self.known.contains_key(spelling),
         }
-        self.known.contains_key(spelling)
     }
 
     /// The library's tokenizer, with a model of the pieces that it is to know.
     pub(super) fn library(&self) -> Option<tokenizers::Tokenizer> {
         let known = self.known.iter();
-        let known: Pieces = known.map(|(s, &id)| ((*s).to_owned(), id.into())).collect();
-        let large = ["vocab", "merges", "type"];
-        let mut model: Map<String, Value> = self.tokenizer["model"]
-            .as_object()?
-            .iter()
-            .filter(|(name, _)| !large.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        model.insert("type".into(), kind(&self.tokenizer["model"])?.into());
-        model.insert("vocab".into(), known.into());
+        let known: Map<String, Value> = known.map(|(s, &id)| (s.clone(), id.into())).collect();
+        let mut all = self.tokenizer.json.clone();
+        let model = &mut all["model"];
+        model["type"] = kind(self.tokenizer)?.into();
+        model["vocab"] = known.into();
         if self.merges.is_some() {
-            model.insert("merges".into(), Vec::<Value>::new().into());
+            model["merges"] = Vec::<Value>::new().into();
         }
-        let parts = self.tokenizer.as_object()?.iter();
-        let parts = parts.filter(|(name, _)| *name != "model");
-        let mut all: Map<String, Value> = parts.map(|(n, p)| (n.clone(), p.clone())).collect();
-        all.insert("model".into(), model.into());
-        serde_json::from_value(all.into()).ok()
+        serde_json::from_value(all).ok()
     }
 
     /// What the library would write, had it read all: `outline` is what it writes of its
     /// part.
     pub(super) fn written(&self, outline: &str) -> Option<String> {
-        let mut pieces: Vec<(u64, &str)> = Vec::with_capacity(self.pieces.len());
-        for (spelling, id) in self.pieces {
-            let id = id.as_u64().filter(|&id| id < u64::from(u32::MAX))?;
-            pieces.push((id, spelling));
-        }
+        let mut pieces: Vec<(u32, &str)> = self.pieces.iter().map(|(s, id)| (id, s)).collect();
         pieces.sort_unstable();
-        if pieces.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        if pieces.windows(2).any(|pair| pair[0].0 == pair[1].0)
+            || pieces.last().is_some_and(|&(id, _)| id == u32::MAX)
+        {
             return None;
         }
-        if let Some(merges) = &self.merges {
-            check(merges, &pieces)?;
+        if let Some(merges) = self.merges {
+            check(merges, self.pieces)?;
         }
         // Quotes inside of strings are escaped, so these are the model's own keys.
         let model = outline.rfind("\"model\":{\"type\":\"")?;
@@ -135,9 +121,10 @@ impl<'a> Outline<'a> {
             serde_json::to_writer(&mut out, id).ok()?;
         }
         out.push(b'}');
-        if let Some(merges) = &self.merges {
+        if let Some(merges) = self.merges {
             out.extend_from_slice(b",\"merges\":");
-            serde_json::to_writer(&mut out, merges).ok()?;
+            let sides: Vec<(&str, &str)> = merges.sides().collect();
+            serde_json::to_writer(&mut out, &sides).ok()?;
         }
         out.extend_from_slice(b"}}");
         String::from_utf8(out).ok()
@@ -145,49 +132,17 @@ impl<'a> Outline<'a> {
 }
 
 /// The model's type; older files of byte-pair encoding do not name it.
-fn kind(model: &Value) -> Option<&str> {
-    match &model["type"] {
-        Value::Null if model["merges"].is_array() => Some("BPE"),
+fn kind(tokenizer: &Parsed) -> Option<&str> {
+    match &tokenizer.model()["type"] {
+        Value::Null if tokenizer.merges.is_some() => Some("BPE"),
         kind => kind.as_str(),
     }
 }
 
-fn is_version(merge: &Value) -> bool {
-    merge
-        .as_str()
-        .is_some_and(|line| line.starts_with("#version"))
-}
-
-/// The two sides of a merge, written as one text or as two.
-fn pair(merge: &Value) -> Option<(&str, &str)> {
-    match merge {
-        Value::String(line) => line
-            .split_once(' ')
-            .filter(|(_, right)| !right.contains(' ')),
-        Value::Array(sides) => match &sides[..] {
-            [left, right] => Some((left.as_str()?, right.as_str()?)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Whether all sides of merges and all that they make are pieces, and no pair is twice.
-fn check(merges: &[(&str, &str)], pieces: &[(u64, &str)]) -> Option<()> {
-    let ids: HashMap<&str, u64> = pieces
-        .iter()
-        .map(|&(id, spelling)| (spelling, id))
-        .collect();
-    let mut pairs = HashSet::with_capacity(merges.len());
-    let mut made = String::new();
-    for (left, right) in merges {
-        made.clear();
-        made.push_str(left);
-        made.push_str(right);
-        ids.get(made.as_str())?;
-        if !pairs.insert((ids.get(left)?, ids.get(right)?)) {
-            return None;
-        }
-    }
-    Some(())
+/// Whether all merges are of pieces into pieces, and no pair is twice.
+fn check(merges: &Merges, pieces: &Numbered) -> Option<()> {
+    let ids = merges.ids(pieces).ok()?;
+    let mut pairs = HashSet::with_capacity_and_hasher(ids.len(), FxBuildHasher);
+    let mut pairs_of = ids.iter().map(|merge| (merge.left, merge.right));
+    pairs_of.all(|pair| pairs.insert(pair)).then_some(())
 }

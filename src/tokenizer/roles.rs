@@ -2,6 +2,7 @@
 //! tokenizer, its own post-processor, and the usual spellings, in this order. And the
 //! sentinels of T5 and UL2, by their spelling.
 
+use super::parsed::{Parsed, Pieces};
 use serde_json::Value;
 use std::fmt;
 
@@ -84,10 +85,10 @@ pub(super) fn is_usual(spelling: &str) -> bool {
 
 /// Spellings that may have `role`, the most certain first. `beside` are the JSON
 /// files that lie beside the tokenizer.
-pub(super) fn candidates(role: Role, tokenizer: &Value, beside: &[Value]) -> Vec<String> {
+pub(super) fn candidates(role: Role, tokenizer: &Parsed, beside: &[Value]) -> Vec<String> {
     let mut found = Vec::new();
     if role == Role::Unk {
-        found.extend(model_unknown(&tokenizer["model"]));
+        found.extend(model_unknown(tokenizer));
     }
     for key in role.file_keys() {
         for file in beside {
@@ -100,7 +101,7 @@ pub(super) fn candidates(role: Role, tokenizer: &Value, beside: &[Value]) -> Vec
             );
         }
     }
-    let (cls, sep) = row_ends(&tokenizer["post_processor"]);
+    let (cls, sep) = row_ends(&tokenizer.json["post_processor"]);
     match role {
         Role::Cls => found.extend(cls),
         Role::Sep => found.extend(sep),
@@ -111,12 +112,16 @@ pub(super) fn candidates(role: Role, tokenizer: &Value, beside: &[Value]) -> Vec
 }
 
 /// What the model itself emits for what it cannot spell.
-fn model_unknown(model: &Value) -> Option<String> {
+fn model_unknown(tokenizer: &Parsed) -> Option<String> {
+    let model = tokenizer.model();
     if let Some(spelling) = model["unk_token"].as_str() {
         return Some(spelling.to_owned());
     }
     let id = usize::try_from(model["unk_id"].as_u64()?).ok()?;
-    Some(model["vocab"].get(id)?.get(0)?.as_str()?.to_owned())
+    match &tokenizer.pieces {
+        Pieces::Scores(pieces) => Some(pieces.get(id)?.0.clone()),
+        Pieces::Ids(_) | Pieces::None => None,
+    }
 }
 
 /// The tokens that a post-processor puts before and after one sequence.

@@ -2,17 +2,19 @@
 //! `tokenizers` library: BERT's `vocab.txt`, GPT-2's `vocab.json` with
 //! `merges.txt`, any `tokenizer.json`, or a folder with one of these.
 
+use super::parsed::{Merges, Numbered, Parsed};
 use super::{broken, roles};
 use crate::base::error::{Error, Result};
 use crate::parallel;
 use crate::storage::place;
-use serde_json::{Map, Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A tokenizer as it was found.
 pub(super) struct Source {
     /// Its `tokenizer.json`, read or made.
-    pub tokenizer: Value,
+    pub tokenizer: Parsed,
     /// The library's reading of it, where it is clear that it is needed.
     pub library: Option<tokenizers::Tokenizer>,
     /// `special_tokens_map.json` and `tokenizer_config.json`, where they lie beside.
@@ -47,15 +49,16 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
         let known = ["\"merges\"", "\"WordPiece\""];
         let scored = !known.iter().any(|name| text.contains(name));
         let library = || scored.then(|| library(&shown, &text));
-        let (library, json) = parallel::both(2, || Ok(library()), || json_of(&file, &text))?;
-        if json["model"].is_object() {
+        let (library, parsed): (_, Parsed) =
+            parallel::both(2, || Ok(library()), || json_of(&file, &text))?;
+        if parsed.model().is_object() {
             return Ok(Source {
-                tokenizer: json,
+                tokenizer: parsed,
                 library: library.transpose()?,
                 beside,
             });
         }
-        byte_level(&file, json, &folder.join("merges.txt"))?
+        byte_level(&file, &parsed.json, &folder.join("merges.txt"))?
     } else {
         wordpiece(&file, lowercase, &beside)?
     };
@@ -123,10 +126,14 @@ fn read_json(path: &Path) -> Result<Value> {
     json_of(path, &read_text(path)?)
 }
 
-fn json_of(path: &Path, text: &str) -> Result<Value> {
+fn json_of<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
+        let place = path.display().to_string();
+        if error.is_data() {
+            return broken(&place, error);
+        }
         Error::input(
-            path.display().to_string(),
+            place,
             error.to_string(),
             "JSON",
             "fetch the file again, or name another one",
@@ -135,7 +142,7 @@ fn json_of(path: &Path, text: &str) -> Result<Value> {
 }
 
 /// A special token that is left out of texts' matching by being special.
-fn special(id: u64, content: &str) -> Value {
+fn special(id: u32, content: &str) -> Value {
     json!({"id": id, "content": content, "single_word": false, "lstrip": false,
            "rstrip": false, "normalized": false, "special": true})
 }
@@ -143,15 +150,14 @@ fn special(id: u64, content: &str) -> Value {
 /// BERT's tokenizer around a list of pieces, one a line (Devlin et al. 2019). Ids
 /// are line numbers; of a piece that stands twice the later line counts, as in
 /// `tokenizers`.
-fn wordpiece(file: &Path, lowercase: Option<bool>, beside: &[Value]) -> Result<Value> {
+fn wordpiece(file: &Path, lowercase: Option<bool>, beside: &[Value]) -> Result<Parsed> {
     let text = read_text(file)?;
     let pieces: Vec<&str> = text.lines().map(str::trim_end).collect();
-    let vocabulary: Map<String, Value> = pieces
-        .iter()
-        .enumerate()
-        .map(|(id, piece)| ((*piece).to_owned(), id.into()))
-        .collect();
-    let id = |spelling: &str| vocabulary.get(spelling).and_then(Value::as_u64);
+    let mut vocabulary = Numbered::default();
+    for (id, piece) in (0..).zip(&pieces) {
+        vocabulary.insert((*piece).to_owned(), id);
+    }
+    let id = |spelling: &str| vocabulary.id(spelling);
     let Some(unknown) = ["[UNK]", "<unk>"].into_iter().find(|s| id(s).is_some()) else {
         return Err(Error::input(
             file.display().to_string(),
@@ -197,7 +203,7 @@ fn wordpiece(file: &Path, lowercase: Option<bool>, beside: &[Value]) -> Result<V
                 "[SEP]": {"id": "[SEP]", "ids": [sep], "tokens": ["[SEP]"]}}}),
         _ => Value::Null,
     };
-    Ok(json!({
+    let json = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
@@ -209,9 +215,9 @@ fn wordpiece(file: &Path, lowercase: Option<bool>, beside: &[Value]) -> Result<V
         "post_processor": processor,
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": false},
         "model": {"type": "WordPiece", "unk_token": unknown,
-            "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-            "vocab": vocabulary}
-    }))
+            "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    });
+    Ok(Parsed::with_pieces(json, vocabulary))
 }
 
 /// Whether a piece keeps upper case; special tokens are spelled so in any vocabulary.
@@ -224,11 +230,8 @@ fn is_cased(piece: &str) -> bool {
 }
 
 /// GPT-2's tokenizer around `vocab.json` and `merges.txt` (Radford et al. 2019).
-fn byte_level(file: &Path, vocabulary: Value, merges: &Path) -> Result<Value> {
-    let Some(pieces) = vocabulary
-        .as_object()
-        .filter(|pieces| !pieces.is_empty() && pieces.values().all(Value::is_u64))
-    else {
+fn byte_level(file: &Path, vocabulary: &Value, merges: &Path) -> Result<Parsed> {
+    let Some(pieces) = numbered(vocabulary) else {
         return Err(Error::input(
             file.display().to_string(),
             "JSON that is neither a tokenizer nor a vocabulary",
@@ -244,15 +247,26 @@ fn byte_level(file: &Path, vocabulary: Value, merges: &Path) -> Result<Value> {
             "put merges.txt beside vocab.json",
         ));
     }
-    let merge_text = read_text(merges)?;
-    let merge_lines: Vec<&str> = merge_text
-        .lines()
-        .filter(|line| !line.starts_with("#version") && !line.is_empty())
-        .collect();
-    let mut specials: Vec<(u64, &String)> = pieces
+    let path = merges;
+    let merge_text = read_text(path)?;
+    let mut merges = Merges::default();
+    for (number, line) in (1..).zip(merge_text.lines()) {
+        if line.starts_with("#version") || line.is_empty() {
+            continue;
+        }
+        if !merges.push(line) {
+            return Err(Error::input(
+                format!("{}, line {number}", path.display()),
+                format!("{line:?}"),
+                "two pieces with a space between",
+                "fetch the file again, or name another one",
+            ));
+        }
+    }
+    let mut specials: Vec<(u32, &str)> = pieces
         .iter()
         .filter(|(piece, _)| roles::is_usual(piece))
-        .filter_map(|(piece, id)| Some((id.as_u64()?, piece)))
+        .map(|(piece, id)| (id, piece))
         .collect();
     specials.sort_unstable();
     let specials: Vec<Value> = specials
@@ -261,7 +275,7 @@ fn byte_level(file: &Path, vocabulary: Value, merges: &Path) -> Result<Value> {
         .collect();
     let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false,
         "trim_offsets": true, "use_regex": true});
-    Ok(json!({
+    let json = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
@@ -272,6 +286,20 @@ fn byte_level(file: &Path, vocabulary: Value, merges: &Path) -> Result<Value> {
         "decoder": byte_level,
         "model": {"type": "BPE", "dropout": null, "unk_token": null,
             "continuing_subword_prefix": "", "end_of_word_suffix": "",
-            "fuse_unk": false, "vocab": vocabulary, "merges": merge_lines}
-    }))
+            "fuse_unk": false}
+    });
+    Ok(Parsed {
+        merges: Some(merges),
+        ..Parsed::with_pieces(json, pieces)
+    })
+}
+
+/// The pieces of a `vocab.json`, one or more.
+fn numbered(vocabulary: &Value) -> Option<Numbered> {
+    let mut pieces = Numbered::default();
+    for (piece, id) in vocabulary.as_object()? {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok())?;
+        pieces.insert(piece.clone(), id);
+    }
+    (pieces.len() > 0).then_some(pieces)
 }

@@ -56,6 +56,7 @@ pub fn import(config: &ImportConfig, output: &Path, options: &StageOptions) -> R
         spans: false,
         batch_tokens: config.batch_tokens,
         zstd_level: config.zstd_level,
+        short_matches: false,
     };
     let mut out = Output::resume(output, options.part, frame.fingerprint.clone(), layout)?;
     let mut log = RejectedLog::resume(&rejected, out.rejected_bytes())?;

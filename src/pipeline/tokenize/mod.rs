@@ -78,6 +78,7 @@ pub fn tokenize(
         spans: false,
         batch_tokens: config.batch_tokens,
         zstd_level: config.zstd_level,
+        short_matches: false,
     };
     let mut out = Output::resume(output, options.part, frame.fingerprint.clone(), layout)?;
     let mut log = RejectedLog::resume(&rejected, out.rejected_bytes())?;

@@ -20,6 +20,7 @@ mod stretches;
 mod unigram;
 mod wordpiece;
 
+use super::parsed::Parsed;
 use super::{Encoded, Unencodable};
 use byte_level::ByteLevel;
 use serde_json::Value;
@@ -47,11 +48,11 @@ pub(super) enum Cache {
 }
 
 impl Fast {
-    /// The fast path of `tokenizer`, a parsed `tokenizer.json` whose model has the
-    /// special pieces hidden as the library's has (`hide_special_pieces`); `barred`
-    /// says by id what must never come from text. `Err` is why the library must do it.
-    pub(super) fn of(tokenizer: &Value, barred: &[bool]) -> Result<Self, String> {
-        match tokenizer["model"]["type"].as_str() {
+    /// The fast path of `tokenizer`, whose model has the special pieces hidden as the
+    /// library's has (`library::hide`); `barred` says by id what must never come from text.
+    /// `Err` is why the library must do it.
+    pub(super) fn of(tokenizer: &Parsed, barred: &[bool]) -> Result<Self, String> {
+        match tokenizer.model()["type"].as_str() {
             Some("WordPiece") => {
                 WordPiece::of(tokenizer, barred).map(|path| Self::WordPiece(path.into()))
             }

@@ -5,8 +5,8 @@
 use super::added::{self, Added, Piece};
 use super::normal::Normal;
 use super::sink::Sink;
+use crate::tokenizer::parsed::Parsed;
 use crate::tokenizer::{Encoded, Unencodable};
-use serde_json::Value;
 use std::borrow::Cow;
 
 /// Added tokens and the normaliser of a tokenizer.
@@ -21,7 +21,7 @@ pub(super) struct Stretches {
 impl Stretches {
     /// Those of a `tokenizer.json` whose normaliser is `normal`; `Err` is what of them is
     /// not done here.
-    pub(super) fn of(tokenizer: &Value, normal: Option<Normal>) -> Result<Self, String> {
+    pub(super) fn of(tokenizer: &Parsed, normal: Option<Normal>) -> Result<Self, String> {
         let (normalized, raw) = added::read(tokenizer, normal.as_ref())?;
         Ok(Self {
             raw: Added::new(raw),

@@ -6,7 +6,9 @@
 //! takes 28 n while it is merged.
 
 use crate::tokenizer::fast::pairs::{LIMIT, NONE, Pairs};
+use crate::tokenizer::parsed::MergeIds;
 use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -15,14 +17,6 @@ const SCANNED: usize = 64;
 
 /// Symbols that are bytes.
 const BYTES: usize = 256;
-
-/// What two neighbours become.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Merge {
-    pub(super) left: u32,
-    pub(super) right: u32,
-    pub(super) made: u32,
-}
 
 /// The merges of a tokenizer. Within, a byte is its own symbol and what the merge of
 /// rank r makes is 256 + r, so that a merge needs no look-up to know what it makes.
@@ -53,7 +47,7 @@ pub(super) struct Scratch {
 impl Merges {
     /// `merges` in the order they were learnt; of a pair that stands twice the later
     /// counts, as in the library. `None` if there are too many for their bits.
-    pub(super) fn new(bytes: [u32; 256], merges: &[Merge]) -> Option<Self> {
+    pub(super) fn new(bytes: [u32; 256], merges: &[MergeIds]) -> Option<Self> {
         if merges.len() + BYTES >= LIMIT {
             return None;
         }
@@ -61,7 +55,7 @@ impl Merges {
             .into_iter()
             .chain(merges.iter().map(|merge| merge.made))
             .collect();
-        let mut symbols = HashMap::with_capacity(ids.len());
+        let mut symbols = HashMap::with_capacity_and_hasher(ids.len(), FxBuildHasher);
         for (symbol, &id) in ids.iter().enumerate() {
             symbols.entry(id).or_insert(symbol as u32);
         }

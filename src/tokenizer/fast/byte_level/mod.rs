@@ -17,13 +17,13 @@ mod settings;
 use super::known::{self, Key, Known, SHORT, WINDOW, Window};
 use super::sink::Sink;
 use super::stretches::Stretches;
+use crate::tokenizer::parsed::Parsed;
 use crate::tokenizer::{Encoded, Unencodable};
 use blocks::{BLOCK, Block};
 use classes::Classes;
 use merges::Scratch;
 use model::Model;
 use scan::{Cl100k, Cuts, Gpt2, Scan};
-use serde_json::Value;
 
 /// A byte-level BPE tokenizer; shared between threads by reference.
 pub(in crate::tokenizer) struct ByteLevel {
@@ -65,7 +65,7 @@ pub(in crate::tokenizer) struct Cache {
 
 impl ByteLevel {
     /// The tokenizer of a `tokenizer.json`; `Err` is what of it is not done here.
-    pub(super) fn of(tokenizer: &Value, barred: &[bool]) -> Result<Self, String> {
+    pub(super) fn of(tokenizer: &Parsed, barred: &[bool]) -> Result<Self, String> {
         settings::read(tokenizer, barred)
     }
 

@@ -1,14 +1,15 @@
 //! What a `tokenizer.json` says about byte-level BPE, read to the last setting: one that
 //! is not done here is a reason to leave the tokenizer to the library.
 
-use super::merges::{Merge, Merges};
+use super::merges::Merges;
 use super::model::Model;
 use super::scan::Cuts;
 use super::{ByteLevel, Classes};
 use crate::tokenizer::fast::named;
 use crate::tokenizer::fast::normal::{Form, Normal};
 use crate::tokenizer::fast::stretches::Stretches;
-use hashbrown::{HashMap, HashSet};
+use crate::tokenizer::parsed::{Parsed, Pieces};
+use hashbrown::HashMap;
 use serde_json::Value;
 
 /// The settings of the pre-tokenizer.
@@ -17,19 +18,19 @@ struct Cutting {
     prefix_space: bool,
 }
 
-pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<ByteLevel, String> {
-    let normal = match &tokenizer["normalizer"] {
+pub(super) fn read(tokenizer: &Parsed, barred: &[bool]) -> Result<ByteLevel, String> {
+    let normal = match &tokenizer.json["normalizer"] {
         Value::Null => None,
         normalizer if normalizer["type"] == "NFC" => Some(Normal::new(Form::Nfc)),
         normalizer => return Err(format!("normalizer {}", named(&normalizer["type"]))),
     };
-    let Cutting { cuts, prefix_space } = cutting(&tokenizer["pre_tokenizer"])?;
+    let Cutting { cuts, prefix_space } = cutting(&tokenizer.json["pre_tokenizer"])?;
     Ok(ByteLevel {
         stretches: Stretches::of(tokenizer, normal)?,
         prefix_space,
         cuts,
         classes: Classes::new(),
-        model: model(&tokenizer["model"], barred)?,
+        model: model(tokenizer, barred)?,
     })
 }
 
@@ -81,7 +82,8 @@ fn cutting(pre_tokenizer: &Value) -> Result<Cutting, String> {
     })
 }
 
-fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
+fn model(tokenizer: &Parsed, barred: &[bool]) -> Result<Model, String> {
+    let model = tokenizer.model();
     for name in ["continuing_subword_prefix", "end_of_word_suffix"] {
         if model[name].as_str().is_some_and(|affix| !affix.is_empty()) {
             return Err(format!("model with {name}"));
@@ -93,33 +95,37 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
     {
         return Err("model with dropout".into());
     }
-    let mut ids: HashMap<&str, u32> = HashMap::new();
-    for (spelling, id) in model["vocab"].as_object().into_iter().flatten() {
-        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
-        // The last one stands for no id.
-        let id = id.filter(|&id| id < u32::MAX);
-        ids.insert(spelling, id.ok_or("vocabulary with broken ids")?);
-    }
-    let distinct: HashSet<u32> = ids.values().copied().collect();
-    if distinct.len() != ids.len() {
+    let Pieces::Ids(pieces) = &tokenizer.pieces else {
+        return Err("model without ids".into());
+    };
+    let mut ids: Vec<u32> = pieces.iter().map(|(_, id)| id).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err("vocabulary with two spellings of one id".into());
+    }
+    // It stands for no id.
+    if ids.last() == Some(&u32::MAX) {
+        return Err("vocabulary with an id of 32 ones".into());
     }
     let letters = alphabet();
     let mut bytes = [u32::MAX; 256];
     for (byte, id) in bytes.iter_mut().enumerate() {
         let letter = letters[byte].to_string();
-        match ids.get(letter.as_str()) {
-            Some(&known) => *id = known,
+        match pieces.id(&letter) {
+            Some(known) => *id = known,
             // No UTF-8 has these.
             None if matches!(byte, 0xc0 | 0xc1 | 0xf5..) => {}
             None => return Err(format!("vocabulary without the byte {byte:#04x}")),
         }
     }
-    let merges = merges(&model["merges"], &ids)?;
+    let merges = match &tokenizer.merges {
+        Some(merges) => merges.ids(pieces)?,
+        None => &[],
+    };
     let mut whole = HashMap::default();
     if model["ignore_merges"] == true {
         let byte_of: HashMap<char, u8> = letters.iter().copied().zip(0..=255).collect();
-        for (spelling, &id) in &ids {
+        for (spelling, id) in pieces.iter() {
             let word: Option<Box<[u8]>> =
                 spelling.chars().map(|c| byte_of.get(&c).copied()).collect();
             if let Some(word) = word {
@@ -128,46 +134,21 @@ fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
         }
     }
     // Ids that text can become: those of bytes, merges and whole words.
-    let made = merges.iter().map(|merge| merge.made);
-    let mut reachable: HashSet<u32> = bytes.into_iter().chain(made).collect();
-    reachable.extend(whole.values());
+    let reachable = |id: u32| {
+        let mut made = merges.iter().map(|merge| merge.made);
+        bytes.contains(&id) || made.any(|made| made == id) || whole.values().any(|&w| w == id)
+    };
     let is_barred = |id: u32| barred.get(id as usize) != Some(&false);
-    let barred = ids
+    let barred = pieces
         .iter()
-        .filter(|&(_, &id)| reachable.contains(&id) && is_barred(id))
-        .map(|(spelling, &id)| (id, (*spelling).to_owned()))
+        .filter(|&(_, id)| is_barred(id) && reachable(id))
+        .map(|(spelling, id)| (id, spelling.to_owned()))
         .collect();
     Ok(Model {
-        merges: Merges::new(bytes, &merges).ok_or("model with too many merges")?,
+        merges: Merges::new(bytes, merges).ok_or("model with too many merges")?,
         whole,
         barred,
     })
-}
-
-/// Pairs of spellings, each written as one text or as two.
-fn merges(merges: &Value, ids: &HashMap<&str, u32>) -> Result<Vec<Merge>, String> {
-    let mut read = Vec::new();
-    for merge in merges.as_array().into_iter().flatten() {
-        let (left, right) = match merge {
-            Value::String(line) if line.starts_with("#version") => continue,
-            Value::String(line) => line.split_once(' ').unwrap_or_default(),
-            pair => (
-                pair[0].as_str().unwrap_or_default(),
-                pair[1].as_str().unwrap_or_default(),
-            ),
-        };
-        let joined = [left, right].concat();
-        let id = |spelling: &str| {
-            let id = ids.get(spelling).copied();
-            id.ok_or_else(|| format!("merge of {spelling:?}, which the vocabulary lacks"))
-        };
-        read.push(Merge {
-            left: id(left)?,
-            right: id(right)?,
-            made: id(&joined)?,
-        });
-    }
-    Ok(read)
 }
 
 /// The letter that stands for each byte (Radford et al. 2019): itself where it shows in

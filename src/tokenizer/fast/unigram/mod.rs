@@ -12,9 +12,9 @@ mod settings;
 use super::known::{self, Key, Known, SHORT};
 use super::sink::Sink;
 use super::stretches::Stretches;
+use crate::tokenizer::parsed::Parsed;
 use crate::tokenizer::{Encoded, Unencodable};
 use model::{Model, Scratch};
-use serde_json::Value;
 
 /// A Unigram tokenizer; shared between threads by reference.
 pub(in crate::tokenizer) struct Unigram {
@@ -38,7 +38,7 @@ pub(in crate::tokenizer) struct Cache {
 
 impl Unigram {
     /// The tokenizer of a `tokenizer.json`; `Err` is what of it is not done here.
-    pub(super) fn of(tokenizer: &Value, barred: &[bool]) -> Result<Self, String> {
+    pub(super) fn of(tokenizer: &Parsed, barred: &[bool]) -> Result<Self, String> {
         settings::read(tokenizer, barred)
     }
 

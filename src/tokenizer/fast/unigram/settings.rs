@@ -6,11 +6,12 @@ use super::model::Model;
 use crate::tokenizer::fast::named;
 use crate::tokenizer::fast::normal::{Form, Normal};
 use crate::tokenizer::fast::stretches::Stretches;
+use crate::tokenizer::parsed::{Parsed, Pieces};
 use serde_json::Value;
 use tokenizers::normalizers::Precompiled;
 
-pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<Unigram, String> {
-    let normalizer = &tokenizer["normalizer"];
+pub(super) fn read(tokenizer: &Parsed, barred: &[bool]) -> Result<Unigram, String> {
+    let normalizer = &tokenizer.json["normalizer"];
     let form = match normalizer["type"].as_str() {
         None if normalizer.is_null() => None,
         Some("NFC") => Some(Form::Nfc),
@@ -24,12 +25,12 @@ pub(super) fn read(tokenizer: &Value, barred: &[bool]) -> Result<Unigram, String
         _ => return Err(format!("normalizer {}", named(&normalizer["type"]))),
     };
     let normal = form.map(Normal::new);
-    let (space, prepend) = spaces(&tokenizer["pre_tokenizer"])?;
+    let (space, prepend) = spaces(&tokenizer.json["pre_tokenizer"])?;
     Ok(Unigram {
         stretches: Stretches::of(tokenizer, normal)?,
         space,
         prepend,
-        model: model(&tokenizer["model"], barred)?,
+        model: model(tokenizer, barred)?,
     })
 }
 
@@ -70,14 +71,12 @@ fn spaces(pre_tokenizer: &Value) -> Result<(char, bool), String> {
     }
 }
 
-fn model(model: &Value, barred: &[bool]) -> Result<Model, String> {
-    let mut pieces = Vec::new();
-    for piece in model["vocab"].as_array().into_iter().flatten() {
-        match (piece[0].as_str(), piece[1].as_f64()) {
-            (Some(spelling), Some(score)) => pieces.push((spelling, score)),
-            _ => return Err(format!("vocabulary with the piece {piece}")),
-        }
-    }
+fn model(tokenizer: &Parsed, barred: &[bool]) -> Result<Model, String> {
+    let model = tokenizer.model();
+    let Pieces::Scores(pieces) = &tokenizer.pieces else {
+        return Err("model without scores".into());
+    };
+    let pieces: Vec<(&str, f64)> = pieces.iter().map(|(piece, s)| (&**piece, *s)).collect();
     let unknown = model["unk_id"]
         .as_u64()
         .and_then(|id| u32::try_from(id).ok());

@@ -13,6 +13,7 @@ mod units;
 use crate::base::token::TokenId;
 use crate::tokenizer::fast::known::{self, Key, Known, SHORT};
 use crate::tokenizer::fast::sink::Sink;
+use crate::tokenizer::parsed::Parsed;
 use crate::tokenizer::{Encoded, Unencodable};
 use characters::{Characters, Rules};
 use pieces::{Heads, Pieces};
@@ -42,10 +43,10 @@ struct Words {
 
 impl WordPiece {
     /// See [`super::Fast::of`].
-    pub(super) fn of(tokenizer: &Value, barred: &[bool]) -> Result<Self, String> {
+    pub(super) fn of(tokenizer: &Parsed, barred: &[bool]) -> Result<Self, String> {
         Ok(Self {
-            characters: Characters::new(rules(tokenizer)?),
-            pieces: Pieces::of(&tokenizer["model"])?,
+            characters: Characters::new(rules(&tokenizer.json)?),
+            pieces: Pieces::of(tokenizer)?,
             barred: barred.to_vec(),
         })
     }

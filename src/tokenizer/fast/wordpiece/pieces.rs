@@ -5,7 +5,7 @@
 //! piece's length for each byte of the word. Memory: 12 bytes and its spelling a piece.
 
 use crate::base::token::TokenId;
-use serde_json::{Map, Value};
+use crate::tokenizer::parsed::{self, Parsed};
 
 /// The model, made once.
 pub(super) struct Pieces {
@@ -49,17 +49,14 @@ fn lengths_place(hash: u64) -> usize {
 
 impl Pieces {
     /// The pieces of a WordPiece model; `Err` says what is strange about it.
-    pub(super) fn of(model: &Value) -> Result<Self, String> {
+    pub(super) fn of(tokenizer: &Parsed) -> Result<Self, String> {
+        let model = tokenizer.model();
         let text = |key: &str| model[key].as_str().ok_or(format!("a model without {key}"));
-        let vocabulary: &Map<String, Value> = model["vocab"]
-            .as_object()
-            .ok_or("a model without a vocabulary")?;
-        let id = |value: &Value| {
-            let id = value.as_u64().and_then(|id| TokenId::try_from(id).ok());
-            id.ok_or("an id that is no number of 32 bits")
+        let parsed::Pieces::Ids(vocabulary) = &tokenizer.pieces else {
+            return Err("a model without a vocabulary".into());
         };
         let unknown = vocabulary
-            .get(text("unk_token")?)
+            .id(text("unk_token")?)
             .ok_or("no unknown token in the vocabulary")?;
         let max_chars = model["max_input_chars_per_word"]
             .as_u64()
@@ -72,14 +69,14 @@ impl Pieces {
             lengths: Box::new([0; 1 << LENGTHS_BITS]),
             longest: 0,
             max_chars: max_chars as usize,
-            unknown: id(unknown)?,
+            unknown,
         };
-        for (spelling, value) in vocabulary {
+        for (spelling, id) in vocabulary.iter() {
             // A piece with the prefix may stand at the head of a word too, where text
             // spells the prefix.
-            made.insert(0, spelling, id(value)?);
+            made.insert(0, spelling, id);
             if let Some(rest) = spelling.strip_prefix(prefix) {
-                made.insert(1, rest, id(value)?);
+                made.insert(1, rest, id);
             }
         }
         Ok(made)
