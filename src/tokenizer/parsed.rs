@@ -390,3 +390,111 @@ impl<'de> Deserialize<'de> for Written {
         deserializer.deserialize_any(Either)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::path::Path;
+
+    fn of(json: Value) -> Result<Parsed, String> {
+        // By way of text, as files are read.
+        Parsed::read(&json.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_was_read_is_the_file() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizers");
+        for name in ["byte-level-bpe", "unigram"] {
+            let text = std::fs::read_to_string(data.join(name).join("tokenizer.json"));
+            let text = text.unwrap();
+            let parsed = Parsed::read(&text).unwrap();
+            assert!(parsed.pieces.len() > 100, "{name}");
+            let mut file: Value = serde_json::from_str(&text).unwrap();
+            // A merge that is written as one text is written as two.
+            let merges = file["model"].get_mut("merges");
+            for merge in merges.and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some((left, right)) = merge.as_str().and_then(|line| line.split_once(' ')) {
+                    *merge = json!([left, right]);
+                }
+            }
+            assert!(parsed.whole() == file, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_spelling_that_stands_twice_the_later_id_counts() {
+        let text = r#"{"model": {"vocab": {"a": 0, "b": 1, "a": 2, "\u0061b": 3}}}"#;
+        let Pieces::Ids(pieces) = Parsed::read(text).unwrap().pieces else {
+            panic!("no ids");
+        };
+        let all: Vec<(&str, u32)> = pieces.iter().collect();
+        assert_eq!(all, [("a", 2), ("b", 1), ("ab", 3)]);
+        assert_eq!(
+            (pieces.id("a"), pieces.id("ab"), pieces.id("")),
+            (Some(2), Some(3), None)
+        );
+    }
+
+    #[test]
+    fn a_renamed_piece_is_found_by_its_new_name_alone() {
+        let mut pieces = Numbered::default();
+        for id in 0..1000 {
+            pieces.insert(format!("piece {id}"), id);
+        }
+        pieces.rename("piece 7", "\0piece 7".into());
+        pieces.rename("no piece", "\0".into());
+        assert_eq!(pieces.id("piece 7"), None);
+        assert_eq!(pieces.id("\0piece 7"), Some(7));
+        assert_eq!(pieces.id("\0"), None);
+        assert_eq!(pieces.id("piece 999"), Some(999));
+        assert_eq!(pieces.len(), 1000);
+    }
+
+    #[test]
+    fn merges_are_read_in_both_forms_and_without_a_first_line() {
+        let parsed = of(
+            json!({"model": {"vocab": {"a": 0, "b": 1, "ab": 2, "aba": 3},
+            "merges": ["#version: 0.2", "a b", ["ab", "a"]]}}),
+        );
+        let parsed = parsed.unwrap();
+        let merges = parsed.merges.unwrap();
+        assert!(merges.sides().eq([("a", "b"), ("ab", "a")]));
+        let Pieces::Ids(mut pieces) = parsed.pieces else {
+            panic!("no ids");
+        };
+        let ids = merges.ids(&pieces).unwrap();
+        let ids: Vec<[u32; 3]> = ids.iter().map(|m| [m.left, m.right, m.made]).collect();
+        assert_eq!(ids, [[0, 1, 2], [2, 0, 3]]);
+        pieces.rename("aba", "another".into());
+        let mut others = Merges::default();
+        assert!(others.push("a b") && others.push("ab a"));
+        assert!(others.ids(&pieces).unwrap_err().contains("\"aba\""));
+        assert!(!others.push("ab") && !others.push("a b a"));
+    }
+
+    #[test]
+    fn what_is_neither_pieces_nor_merges_is_refused_with_its_place() {
+        for (model, expected) in [
+            (json!({"vocab": {"a": -1}}), "u32"),
+            (json!({"vocab": {"a": "b"}}), "u32"),
+            (json!({"vocab": {"a": 4_294_967_296u64}}), "u32"),
+            (json!({"vocab": [["a"]]}), "tuple of size 2"),
+            (json!({"vocab": "a"}), "pieces with ids"),
+            (json!({"merges": ["ab"]}), "\"ab\", which is no merge"),
+            (json!({"merges": ["a b c"]}), "no merge"),
+            (json!({"merges": [["a"]]}), "1 pieces"),
+            (json!({"merges": [["a", "b", "c"]]}), "3 pieces"),
+            (json!({"merges": [7]}), "a merge of two pieces"),
+            (json!("none"), "a model"),
+        ] {
+            let found = of(json!({"version": "1.0", "model": model})).unwrap_err();
+            assert!(found.contains(expected), "{found}");
+            assert!(found.contains("line 1 column"), "{found}");
+        }
+        for usual in [json!({}), json!({"model": null}), json!({"model": 12})] {
+            let parsed = of(usual.clone()).unwrap();
+            assert_eq!((parsed.pieces.len(), parsed.whole()), (0, usual));
+        }
+    }
+}

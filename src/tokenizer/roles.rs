@@ -178,6 +178,7 @@ mod tests {
     fn files_beside_come_before_the_post_processor_and_usual_spellings_last() {
         let tokenizer = json!({"post_processor": {"type": "RobertaProcessing",
             "sep": ["</end>", 2], "cls": ["<start>", 0]}, "model": {}});
+        let tokenizer: Parsed = serde_json::from_value(tokenizer).unwrap();
         let beside = [json!({"cls_token": {"content": "<cls!>"}, "eos_token": "<eos!>"})];
         assert_eq!(
             candidates(Role::Cls, &tokenizer, &beside)[..3],
@@ -230,6 +231,7 @@ mod tests {
     #[test]
     fn the_model_says_what_is_unknown() {
         let unigram = json!({"model": {"unk_id": 1, "vocab": [["a", 0.0], ["?", 0.0]]}});
+        let unigram: Parsed = serde_json::from_value(unigram).unwrap();
         assert_eq!(candidates(Role::Unk, &unigram, &[])[0], "?");
     }
 }

@@ -381,6 +381,18 @@ fn files_that_are_no_tokenizer_are_refused_with_a_way_out() {
             "{message}"
         );
     }
+    let (_folder, config_of) = written(&[
+        ("vocab.json", r#"{"a": 0, "b": 1, "ab": 2}"#),
+        ("merges.txt", "#version: 0.2\na b\nab\n"),
+    ]);
+    let message = Tokenizer::load(&config_of).err().unwrap().to_string();
+    assert!(message.contains("merges.txt, line 3"), "{message}");
+    let (_folder, config_of) = written(&[(
+        "tokenizer.json",
+        r#"{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}"#,
+    )]);
+    let message = Tokenizer::load(&config_of).err().unwrap().to_string();
+    assert!(message.contains("line 1 column"), "{message}");
     let message = Tokenizer::load(&config("none")).err().unwrap().to_string();
     assert!(message.contains("no such file"), "{message}");
     let error = Tokenizer::load(&TokenizeConfig {
