@@ -23,6 +23,9 @@ const UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
+const EXPECTED: &str = "a number with KiB, MiB, GiB, TiB, KB, MB, GB or TB";
+const EXAMPLE: &str = "write for example 2GiB";
+
 impl ByteSize {
     /// `n` MiB.
     pub const fn mib(n: u64) -> Self {
@@ -50,14 +53,7 @@ impl FromStr for ByteSize {
             .map(|n| n * unit as f64)
             .filter(|n| n.is_finite() && (0.0..u64::MAX as f64).contains(n))
             .map(|n| Self(n as u64))
-            .ok_or_else(|| {
-                Error::usage(
-                    "size",
-                    format!("{text:?}"),
-                    "a number with KiB, MiB, GiB, TiB, KB, MB, GB or TB",
-                    "write for example 2GiB",
-                )
-            })
+            .ok_or_else(|| Error::usage("size", format!("{text:?}"), EXPECTED, EXAMPLE))
     }
 }
 
@@ -93,7 +89,9 @@ impl<'de> Deserialize<'de> for ByteSize {
         }
         match Form::deserialize(deserializer)? {
             Form::Number(bytes) => Ok(Self(bytes)),
-            Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+            Form::Text(text) => text.parse().map_err(|_| {
+                serde::de::Error::custom(format!("{text:?}, which is not {EXPECTED} ({EXAMPLE})"))
+            }),
         }
     }
 }

@@ -13,6 +13,9 @@ pub struct TimeSpan(pub f64);
 
 const UNITS: [(char, f64); 4] = [('d', 86_400.0), ('h', 3600.0), ('m', 60.0), ('s', 1.0)];
 
+const EXPECTED: &str = "a number with d, h, m or s, or several of them";
+const EXAMPLE: &str = "write for example 24h, 1h30m or 90s";
+
 impl TimeSpan {
     /// Its seconds.
     pub fn seconds(self) -> f64 {
@@ -44,14 +47,7 @@ impl FromStr for TimeSpan {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
-            Error::usage(
-                "time",
-                format!("{text:?}"),
-                "a number with d, h, m or s, or several of them",
-                "write for example 24h, 1h30m or 90s",
-            )
-        };
+        let wrong = || Error::usage("time", format!("{text:?}"), EXPECTED, EXAMPLE);
         let (mut sum, mut rest) = (0.0, text.trim());
         if rest.is_empty() {
             return Err(wrong());
@@ -107,7 +103,9 @@ impl<'de> Deserialize<'de> for TimeSpan {
         }
         match Form::deserialize(deserializer)? {
             Form::Number(seconds) => Ok(Self(seconds)),
-            Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+            Form::Text(text) => text.parse().map_err(|_| {
+                serde::de::Error::custom(format!("{text:?}, which is not {EXPECTED} ({EXAMPLE})"))
+            }),
         }
     }
 }

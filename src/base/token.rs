@@ -37,6 +37,14 @@ impl<'a> TokenSlice<'a> {
         }
     }
 
+    /// The largest id; `None` of no tokens.
+    pub fn max(&self) -> Option<TokenId> {
+        match self {
+            Self::Narrow(ids) => ids.iter().copied().max().map(TokenId::from),
+            Self::Wide(ids) => ids.iter().copied().max(),
+        }
+    }
+
     /// The tokens `range`.
     pub fn slice(&self, range: std::ops::Range<usize>) -> TokenSlice<'a> {
         match self {

@@ -12,6 +12,24 @@ use std::path::PathBuf;
 
 /// Adds the flags that every command takes.
 pub fn add(command: Command) -> Command {
+    let own = [
+        Arg::new("memory")
+            .long("memory")
+            .help("Bound on memory, for example 512MiB [default: 4GiB]"),
+        Arg::new("seed")
+            .long("seed")
+            .help("Seed of everything random [default: 1]")
+            .value_parser(value_parser!(u64)),
+        Arg::new("scratch")
+            .long("scratch")
+            .help("Folder for temporary files; without it, beside the output")
+            .value_parser(value_parser!(PathBuf)),
+    ];
+    add_reading(command).args(own)
+}
+
+/// Adds those of them that say how files are read, for commands that only do that.
+pub fn add_reading(command: Command) -> Command {
     command
         .next_help_heading("Every stage")
         .arg(
@@ -19,23 +37,6 @@ pub fn add(command: Command) -> Command {
                 .long("threads")
                 .help("Threads; 0 takes all cores [default: 0]")
                 .value_parser(value_parser!(u32)),
-        )
-        .arg(
-            Arg::new("memory")
-                .long("memory")
-                .help("Bound on memory, for example 512MiB [default: 4GiB]"),
-        )
-        .arg(
-            Arg::new("seed")
-                .long("seed")
-                .help("Seed of everything random [default: 1]")
-                .value_parser(value_parser!(u64)),
-        )
-        .arg(
-            Arg::new("scratch")
-                .long("scratch")
-                .help("Folder for temporary files; without it, beside the output")
-                .value_parser(value_parser!(PathBuf)),
         )
         .arg(
             Arg::new("cache")

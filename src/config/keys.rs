@@ -103,9 +103,13 @@ pub fn from_table<T: DeserializeOwned + JsonSchema>(place: &str, table: toml::Ta
         .map_err(|error| Error::library("schema of the configuration", error))?;
     refuse_unknown_keys(place, &schema, &schema, &table, "")?;
     table.try_into().map_err(|error: toml::de::Error| {
+        // The key stands behind the message, and nowhere else.
+        let shown = error.to_string();
+        let key = shown.trim_end().rsplit_once("\nin `");
+        let key = key.and_then(|(_, key)| key.strip_suffix('`'));
         Error::usage(
-            place,
-            error.to_string().trim_end().to_owned(),
+            key.map_or(place.to_owned(), |key| format!("{place}, key {key}")),
+            error.message(),
             "a value of the kind that the key takes",
             "see --help of the stage, or schemas/pipeline.schema.json",
         )
@@ -358,11 +362,21 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_names_the_place() {
-        let message = from_toml::<PipelineConfig>("p.toml", "seed = \"one\"", &[])
-            .unwrap_err()
-            .to_string();
-        assert!(message.starts_with("p.toml"), "{message}");
-        assert!(message.contains("seed"), "{message}");
+    fn a_value_of_the_wrong_kind_names_the_key() {
+        for (text, place, found) in [
+            ("seed = \"one\"", "seed", "invalid type: string \"one\""),
+            (
+                "[train]\nbudget = \"24hours\"",
+                "train.budget",
+                "\"24hours\", which is not",
+            ),
+            ("memory = \"1XB\"", "memory", "\"1XB\", which is not"),
+        ] {
+            let error = from_toml::<PipelineConfig>("p.toml", text, &[]).unwrap_err();
+            let message = error.to_string();
+            let expected = format!("p.toml, key {place}: found {found}");
+            assert!(message.starts_with(&expected), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
     }
 }

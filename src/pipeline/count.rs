@@ -245,10 +245,8 @@ impl OpenSource {
                 let corpus = text.files(&memory, options);
                 let source = WordSource::Text(&text.cutter, config.rules());
                 let counting = counting(source, memory.counting, memory.threads);
-                files.count(&counting, &corpus).and_then(|counts| {
-                    let rejected = corpus.rejected()?;
-                    Ok((counts, Some(rejected)))
-                })
+                let counts = files.count(&counting, &corpus);
+                counts.map(|counts| (counts, Some(corpus.rejected())))
             }
         };
         // The folder holds no file of ours; another stage may still be at work in it.

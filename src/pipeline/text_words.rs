@@ -144,29 +144,9 @@ pub(super) struct TextFiles<'a> {
 }
 
 impl TextFiles<'_> {
-    /// How many documents were rejected; refuses more than may be, and a whole corpus
-    /// without a document.
-    pub(super) fn rejected(&self) -> Result<u64> {
-        let rejected = self.rejected.load(Ordering::Relaxed);
-        let all = self.documents.load(Ordering::Relaxed) + rejected;
-        if rejected == 0 {
-            return check_any("--input", all, self.options.part).map(|()| 0);
-        }
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = first.as_ref().map_or("", |(_, reason)| reason);
-        let found = format!("{rejected} of {all} documents that cannot be used, first {reason}");
-        let most = self.text.config.max_rejected;
-        if rejected as f64 > most * all as f64 {
-            return Err(Error::input(
-                "--input",
-                found,
-                format!("at most {} %", 100.0 * most),
-                "correct the inputs or how they are written (--format, --document), or raise \
-                 --max-rejected",
-            ));
-        }
-        self.options.progress.warn("count", &found);
-        Ok(rejected)
+    /// How many documents were rejected.
+    pub(super) fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
     }
 
     fn reject(&self, cursor: Cursor, place: Place, reason: &str) {
@@ -190,6 +170,30 @@ impl Corpus for TextFiles<'_> {
 
     fn known_pieces(&self) -> Option<u64> {
         None
+    }
+
+    /// Refuses more rejected documents than may be, and a whole corpus without a document.
+    fn check_visited(&self) -> Result<()> {
+        let rejected = self.rejected();
+        let all = self.documents.load(Ordering::Relaxed) + rejected;
+        if rejected == 0 {
+            return check_any("--input", all, self.options.part);
+        }
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = first.as_ref().map_or("", |(_, reason)| reason);
+        let found = format!("{rejected} of {all} documents that cannot be used, first {reason}");
+        let most = self.text.config.max_rejected;
+        if rejected as f64 > most * all as f64 {
+            return Err(Error::input(
+                "--input",
+                found,
+                format!("at most {} %", 100.0 * most),
+                "correct the inputs or how they are written (--format, --document), or raise \
+                 --max-rejected",
+            ));
+        }
+        self.options.progress.warn("count", &found);
+        Ok(())
     }
 
     fn visit(&self, chunk: Chunk, each: &mut dyn FnMut(Document<'_>) -> Result<()>) -> Result<()> {

@@ -1,10 +1,13 @@
 //! `cloze verify`: every byte of an artefact. Reads each file once for its hash and
-//! decodes it once; memory is one record batch.
+//! decodes it once, record batches of documents on all threads; memory is one record batch a
+//! thread.
 
+use crate::base::boundaries::BoundarySlice;
 use crate::base::error::{Error, Result};
 use crate::columnar::counts::CountsFile;
 use crate::columnar::vocabulary::VocabularyFile;
 use crate::columnar::{DocumentFile, Projection, RunFile};
+use crate::parallel;
 use crate::pipeline::stage::StageOptions;
 use crate::storage::{Artefact, ArtefactKind, FileRecord, FileSource};
 use crate::tokenizer::read_written;
@@ -41,7 +44,7 @@ pub fn verify(path: &Path, options: &StageOptions) -> Result<Verified> {
         verified.bytes += record.bytes;
         verified.rows += match artefact.kind() {
             ArtefactKind::Tokens | ArtefactKind::Shards => {
-                check_documents(&artefact, &file, record)?
+                check_documents(&artefact, &file, record, options)?
             }
             ArtefactKind::Runs if is_words(&file) => check_counts(&file, record)?,
             ArtefactKind::Runs => check_run(&artefact, &file, record)?,
@@ -83,54 +86,21 @@ fn damaged_place(file: &Path) -> Option<String> {
     documents.verify().err().map(|error| error.to_string())
 }
 
-fn check_documents(artefact: &Artefact, file: &Path, record: &FileRecord) -> Result<u64> {
+fn check_documents(
+    artefact: &Artefact,
+    file: &Path,
+    record: &FileRecord,
+    options: &StageOptions,
+) -> Result<u64> {
     let size = artefact.tokenizer()?.vocabulary_size;
     let documents = DocumentFile::open(FileSource::open(file)?)?;
-    let mut rows = 0;
-    let mut tokens = 0;
-    for index in 0..documents.footer().batches.len() {
-        let batch = documents.batch(index, Projection::ALL)?;
-        for document in batch.documents() {
-            let wrong = |found: String, expected: &str| {
-                Err(Error::corrupt(
-                    format!(
-                        "{}, record batch {index}, document {}",
-                        file.display(),
-                        document.id
-                    ),
-                    found,
-                    expected,
-                    "write the file again with the stage that made it",
-                ))
-            };
-            let len = document.tokens.len();
-            if let Some(id) = (0..len)
-                .map(|at| document.tokens.get(at))
-                .find(|&id| u64::from(id) >= size)
-            {
-                return wrong(
-                    format!("token id {id}"),
-                    &format!("ids below the vocabulary size {size}"),
-                );
-            }
-            let Some(words) = document.word_start else {
-                return wrong("no word starts".into(), "a word_start plane");
-            };
-            if len > 0 && !words.get(0) {
-                return wrong("no word start at token 0".into(), "a word at the start");
-            }
-            if let Some(spans) = document.span_start
-                && let Some(at) = (0..len).find(|&at| spans.get(at) && !words.get(at))
-            {
-                return wrong(
-                    format!("a unit that starts inside a word, at token {at}"),
-                    "units that start where words do",
-                );
-            }
-            rows += 1;
-            tokens += len as u64;
-        }
-    }
+    let batches = (0..documents.footer().batches.len()).collect();
+    let found = parallel::map(options.threads, batches, |index| {
+        options.check_stop()?;
+        check_batch(&documents, index, size)
+    })?;
+    let rows = found.iter().map(|(rows, _)| rows).sum();
+    let tokens: u64 = found.iter().map(|(_, tokens)| tokens).sum();
     if (rows, Some(tokens)) != (record.rows, record.tokens) {
         return Err(Error::corrupt(
             file.display().to_string(),
@@ -140,6 +110,65 @@ fn check_documents(artefact: &Artefact, file: &Path, record: &FileRecord) -> Res
         ));
     }
     Ok(rows)
+}
+
+/// Documents and tokens of record batch `index`, all as they must be under a vocabulary of
+/// `size`.
+fn check_batch(
+    documents: &DocumentFile<FileSource>,
+    index: usize,
+    size: u64,
+) -> Result<(u64, u64)> {
+    let batch = documents.batch(index, Projection::ALL)?;
+    let (mut rows, mut tokens) = (0, 0);
+    for document in batch.documents() {
+        let wrong = |found: String, expected: &str| {
+            Err(Error::corrupt(
+                format!(
+                    "{}, record batch {index}, document {}",
+                    documents.path().display(),
+                    document.id
+                ),
+                found,
+                expected,
+                "write the file again with the stage that made it",
+            ))
+        };
+        if let Some(id) = document.tokens.max()
+            && u64::from(id) >= size
+        {
+            return wrong(
+                format!("token id {id}"),
+                &format!("ids below the vocabulary size {size}"),
+            );
+        }
+        let Some(words) = document.word_start else {
+            return wrong("no word starts".into(), "a word_start plane");
+        };
+        let len = document.tokens.len();
+        if len > 0 && !words.get(0) {
+            return wrong("no word start at token 0".into(), "a word at the start");
+        }
+        if let Some(spans) = document.span_start
+            && let Some(at) = first_inside(spans, words)
+        {
+            return wrong(
+                format!("a unit that starts inside a word, at token {at}"),
+                "units that start where words do",
+            );
+        }
+        rows += 1;
+        tokens += len as u64;
+    }
+    Ok((rows, tokens))
+}
+
+/// The first token where a unit starts and no word.
+fn first_inside(spans: BoundarySlice<'_>, words: BoundarySlice<'_>) -> Option<usize> {
+    (0..words.len().div_ceil(64)).find_map(|block| {
+        let inside = spans.word(block) & !words.word(block);
+        (inside != 0).then(|| 64 * block + inside.trailing_zeros() as usize)
+    })
 }
 
 /// N-grams must be sorted by their word ids, so that ranges can be joined.

@@ -44,6 +44,11 @@ pub trait Corpus: Sync {
         piece: Self::Piece,
         each: &mut dyn FnMut(Document<'_>) -> Result<()>,
     ) -> Result<()>;
+
+    /// Refuses what turned out not to be worth counting, once all pieces were visited.
+    fn check_visited(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What takes n-grams: key range by key range, and within one every length in order.
@@ -182,6 +187,7 @@ impl<'a> Counting<'a> {
             },
         )?;
         meter.finish(&format!("words of {pieces} pieces of text"));
+        corpus.check_visited()?;
         let mut totals = Totals::default();
         for tally in tallies.into_all() {
             totals.add(&tally.finish(&spill)?);

@@ -324,7 +324,7 @@ fn check_room(
     Err(Error::resource(
         "--memory",
         format!("more than {words} {name} with at least {min_count} occurrences"),
-        format!("words that fit in {memory}"),
+        format!("words that fit in {memory}, the part of it that is theirs"),
         "raise --memory or count.min_count",
     ))
 }

@@ -188,7 +188,10 @@ fn an_empty_corpus_is_refused_as_tokenising_refuses_it() {
     };
     let output = dir.path().join("counts");
     let counted = count(&low_threshold(), input.clone(), &output, &usual()).unwrap_err();
-    assert!(!output.join("manifest.json").exists());
+    assert!(
+        !output.exists(),
+        "it was refused before anything was written"
+    );
     let tokens = dir.path().join("tokens");
     let tokenised = tokenize(&input, &tokens, &usual()).unwrap_err();
     let tokenised = tokenised.to_string();

@@ -44,14 +44,17 @@ pub fn inspect(matches: &ArgMatches) -> Result<()> {
 }
 
 pub fn verify_command() -> Command {
-    Command::new("verify")
-        .about("Checks every byte of an artefact")
-        .arg(path("artefact", "A folder or file that a stage wrote"))
+    shared::add_reading(
+        Command::new("verify")
+            .about("Checks every byte of an artefact")
+            .arg(path("artefact", "A folder or file that a stage wrote")),
+    )
 }
 
 pub fn verify(matches: &ArgMatches) -> Result<()> {
     let path = given(matches, "artefact");
-    let verified = pipeline::verify::verify(&path, &StageOptions::new())?;
+    let options = shared::options(matches, StageOptions::new())?;
+    let verified = pipeline::verify::verify(&path, &options)?;
     println!(
         "{}: {} files, {}, {} rows, all as they were written",
         path.display(),
