@@ -451,6 +451,55 @@ class Report(str):
         return f"<pre>{escape(self)}</pre>"
 
 
+class Pipeline:
+    """What a pipeline made in the folder ``path``; each artefact is opened when it is first asked."""
+
+    def __init__(self, path: str | os.PathLike[str], summary: str) -> None:
+        self.path = os.fspath(path)
+        """Where everything is."""
+        self.summary = Report(summary)
+        """What came out, and what it took."""
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __repr__(self) -> str:
+        return f"<cloze.Pipeline {self.path}>\n{self.summary}"
+
+    def _repr_html_(self) -> str:
+        return self.summary._repr_html_()
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What :func:`cloze.tokenize` gives."""
+        return Tokens(os.path.join(self.path, "tokens"))
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What :func:`cloze.count` gives."""
+        return Counts(os.path.join(self.path, "counts"))
+
+    @cached_property
+    def vocabulary(self) -> MaskingVocabulary:
+        """What :func:`cloze.vocabulary` gives."""
+        return MaskingVocabulary(os.path.join(self.path, "vocabulary.parquet"))
+
+    @cached_property
+    def shards(self) -> Shards:
+        """What :func:`cloze.shard` gives."""
+        return Shards(os.path.join(self.path, "shards"))
+
+    @cached_property
+    def model(self) -> TrainingRun:
+        """What :func:`cloze.train` gives."""
+        return TrainingRun(os.path.join(self.path, "model"))
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """What :func:`cloze.evaluate` gives."""
+        return Evaluation(os.path.join(self.path, "evaluation"))
+
+
 _CLASSES: Mapping[str, type[Artefact]] = {
     kind._kind: kind
     for kind in (Tokens, Shards, Counts, Runs, MaskingVocabulary, TrainingRun, Evaluation, Finetuning)

@@ -175,6 +175,19 @@ class FinetuneKeys(Options, total=False):
     max_length: int
 
 
+class RunKeys(Options, total=False):
+    """Keys of a pipeline; its tables are dictionaries."""
+
+    name: str
+    tokenize: Mapping[str, Any]
+    count: Mapping[str, Any]
+    vocabulary: Mapping[str, Any]
+    shard: Mapping[str, Any]
+    preview: Mapping[str, Any]
+    train: Mapping[str, Any]
+    evaluate: Mapping[str, Any]
+
+
 class InspectKeys(Options, total=False):
     """Questions to n-gram counts and masking vocabularies."""
 

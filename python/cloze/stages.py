@@ -24,6 +24,7 @@ from .artefacts import (
     Evaluation,
     Finetuning,
     MaskingVocabulary,
+    Pipeline,
     Report,
     Runs,
     Shards,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         Options,
         PartOptions,
         Path,
+        RunKeys,
         ShardKeys,
         TokenizeKeys,
         TrainKeys,
@@ -342,6 +344,44 @@ def experiment(
     """
     paths = {"source": file, "report": report, "output": work}
     return json.loads(_stage("experiment", paths, options))
+
+
+def run(
+    pipeline: Path, *, work: Path | None = None, only: Sequence[str] = (), **keys: Unpack[RunKeys]
+) -> Pipeline:
+    """All stages of a pipeline, from raw text to a trained model and its figures, skipping what is
+    done.
+
+    Parameters
+    ----------
+    pipeline
+        The pipeline's TOML; its paths are relative to it.
+    work
+        The folder that everything goes to; without it, ``work`` of the TOML or ``runs/NAME``.
+    only
+        Stages to run, of ``"tokenize"``, ``"count"``, ``"vocabulary"``, ``"shard"``, ``"mask"``,
+        ``"train"`` and ``"evaluate"``.
+    keys
+        Keys on top of the file's, tables as dictionaries: ``train={"steps": 500}``; and the options
+        of stages, those that are given above those of the file.
+
+    Examples
+    --------
+    >>> import cloze, pathlib
+    >>> _ = pathlib.Path("pipeline.toml").write_text(f'''
+    ... [tokenize]
+    ... inputs = ["{text}"]
+    ... tokenizer = "{tokenizer}"
+    ... document = "paragraph"
+    ... ''')
+    >>> made = cloze.run("pipeline.toml", work="work", shard={"shard_tokens": 100_000})
+    >>> made.shards.totals["documents"]
+    1619
+    >>> next(iter(cloze.Loader(made.shards, "bert", batch_size=2)))["input_ids"].shape
+    torch.Size([2, 128])
+    """
+    paths = {"source": pipeline, "output": work, "only": list(only)}
+    return Pipeline(*json.loads(_stage("run", paths, keys)))
 
 
 def verify(artefact: Path, **options: Unpack[Options]) -> Verified:

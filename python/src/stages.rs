@@ -8,8 +8,8 @@ use cloze::base::part::Part;
 use cloze::base::size::ByteSize;
 use cloze::config::keys::{from_table, names, overlay, parted, table_of_json, table_of_toml};
 use cloze::config::{
-    CountConfig, EvaluateConfig, FinetuneConfig, QueryConfig, ShardConfig, TokenizeConfig,
-    TrainConfig, VocabularyConfig,
+    CountConfig, EvaluateConfig, FinetuneConfig, PipelineConfig, QueryConfig, ShardConfig,
+    TokenizeConfig, TrainConfig, VocabularyConfig,
 };
 use cloze::parallel;
 use cloze::pipeline::count::{NOT_OF_TEXT, Source, count};
@@ -17,6 +17,7 @@ use cloze::pipeline::evaluate::evaluate;
 use cloze::pipeline::experiment::{Do, Experiment};
 use cloze::pipeline::finetune::finetune;
 use cloze::pipeline::merge::{counted_with, merge, merge_to_run};
+use cloze::pipeline::run::Pipeline;
 use cloze::pipeline::runs::count_run;
 use cloze::pipeline::shard::shard;
 use cloze::pipeline::stage::StageOptions;
@@ -53,7 +54,7 @@ pub fn stage(
 ) -> PyResult<String> {
     let call = Call::read(name, paths, keys).or_exception()?;
     let (sender, told) = channel();
-    let mut options = call.options.options().or_exception()?;
+    let mut options = call.options().or_exception()?;
     options.progress = Progress::told_to(sender);
     let stop = options.stop.clone();
     let work = thread::spawn(move || call.run(&options));
@@ -149,6 +150,7 @@ struct Paths {
     plot: Option<PathBuf>,
     config: Option<PathBuf>,
     report: bool,
+    only: Vec<String>,
     output: PathBuf,
 }
 
@@ -162,7 +164,7 @@ impl Paths {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct OptionKeys {
-    threads: u32,
+    threads: Option<u32>,
     memory: Option<ByteSize>,
     seed: Option<u64>,
     scratch: Option<PathBuf>,
@@ -174,9 +176,9 @@ struct OptionKeys {
 }
 
 impl OptionKeys {
-    fn options(&self) -> Result<StageOptions> {
+    /// What is given of them; `defaults` stand for what is not.
+    fn options(&self, defaults: StageOptions) -> Result<StageOptions> {
         cache::configure(self.cache.clone(), self.cache_size)?;
-        let defaults = StageOptions::new();
         let part = match (self.part, self.of) {
             (Some(index), Some(of)) => Part::new(index, of)?,
             (None, None) => Part::WHOLE,
@@ -187,7 +189,7 @@ impl OptionKeys {
         };
         Ok(StageOptions {
             part,
-            threads: parallel::threads(self.threads),
+            threads: self.threads.map_or(defaults.threads, parallel::threads),
             memory: self.memory.unwrap_or(defaults.memory),
             scratch: self.scratch.clone(),
             seed: self.seed.unwrap_or(defaults.seed),
@@ -210,6 +212,7 @@ enum Stage {
     Evaluate(EvaluateConfig),
     Finetune(Box<FinetuneConfig>),
     Experiment(Box<Experiment>),
+    Run(Box<Pipeline>),
     Verify,
     Inspect(QueryConfig),
 }
@@ -234,6 +237,7 @@ impl Call {
             "evaluate" => names::<EvaluateConfig>()?,
             "finetune" => names::<FinetuneConfig>()?,
             "inspect" => names::<QueryConfig>()?,
+            "run" => names::<PipelineConfig>()?,
             _ => Vec::new(),
         };
         let mut text = Vec::new();
@@ -264,6 +268,17 @@ impl Call {
                 experiment.config.seed = options.seed.unwrap_or(experiment.config.seed);
                 Stage::Experiment(Box::new(experiment))
             }
+            "run" => {
+                let over = |table: &mut toml::Table| {
+                    overlay(table, keys);
+                    Ok(())
+                };
+                let mut pipeline = Pipeline::read(paths.source(), over)?;
+                if !paths.output.as_os_str().is_empty() {
+                    pipeline.work = paths.output.clone();
+                }
+                Stage::Run(Box::new(pipeline))
+            }
             "inspect" => Stage::Inspect(from_table(name, keys)?),
             _ => Stage::Verify,
         };
@@ -272,6 +287,14 @@ impl Call {
             paths,
             options,
         })
+    }
+
+    fn options(&self) -> Result<StageOptions> {
+        let defaults = match &self.stage {
+            Stage::Run(pipeline) => pipeline.options(),
+            _ => StageOptions::new(),
+        };
+        self.options.options(defaults)
     }
 
     fn run(self, options: &StageOptions) -> Result<String> {
@@ -305,6 +328,10 @@ impl Call {
                 let what = if paths.report { Do::Report } else { Do::All };
                 let results = experiment.run(output, what, options)?;
                 return Ok(json!(results).to_string());
+            }
+            Stage::Run(pipeline) => {
+                let summary = pipeline.run(&paths.only, options, |_| {})?;
+                return Ok(json!([pipeline.work, summary.to_string()]).to_string());
             }
             Stage::Verify => {
                 let verified = verify::verify(source, options)?;

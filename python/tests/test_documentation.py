@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TOKENIZERS
+from conftest import TEXT, TOKENIZERS
 
 import cloze
 
@@ -26,6 +26,7 @@ def test_examples_run(name, shards, tokens, vocabulary, tmp_path, monkeypatch):
         "shards": shards,
         "tokens": tokens,
         "vocabulary": vocabulary,
+        "text": TEXT,
         "tokenizer": TOKENIZERS / "bert-base-uncased/vocab.txt",
     }
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

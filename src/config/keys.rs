@@ -60,7 +60,8 @@ pub fn from_toml<T: DeserializeOwned + JsonSchema>(
     from_table(place, table)
 }
 
-fn parsed(place: &str, text: &str) -> Result<toml::Table> {
+/// The TOML `text` of `place`.
+pub fn parsed(place: &str, text: &str) -> Result<toml::Table> {
     toml::from_str(text).map_err(|error| {
         Error::usage(
             place,

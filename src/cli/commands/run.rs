@@ -1,13 +1,12 @@
 //! `cloze run PIPELINE.toml`.
 
 use super::{given, list, path, set, work};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::cli::shared;
-use crate::config::{PipelineConfig, keys};
-use crate::pipeline;
-use crate::pipeline::stage::StageOptions;
+use crate::config::keys;
+use crate::pipeline::run::Pipeline;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub fn command() -> Command {
     let command = Command::new("run")
@@ -30,31 +29,18 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let file = given(matches, "pipeline");
-    let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
-    let mut config: PipelineConfig =
-        keys::from_toml(&file.display().to_string(), &text, &list(matches, "set"))?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    config.relative_to(folder);
-    let work = shared::typed::<PathBuf>(matches, "work")
-        .or_else(|| config.work.clone())
-        .unwrap_or_else(|| Path::new("runs").join(&config.name));
-    let defaults = StageOptions {
-        threads: crate::parallel::threads(config.threads),
-        memory: config.memory,
-        seed: config.seed,
-        ..StageOptions::new()
-    };
-    let options = shared::options(matches, defaults)?;
-    config.seed = options.seed;
-    let summary = pipeline::run::run(
-        &config,
-        &work,
-        &list(matches, "only"),
-        &options,
-        |preview| {
-            println!("{}", preview.render(super::mask::look_of_terminal()));
-        },
-    )?;
+    let set = list(matches, "set");
+    let mut pipeline = Pipeline::read(&file, |table| {
+        set.iter().try_for_each(|one| keys::apply(table, one))
+    })?;
+    if let Some(work) = shared::typed::<PathBuf>(matches, "work") {
+        pipeline.work = work;
+    }
+    let options = shared::options(matches, pipeline.options())?;
+    pipeline.config.seed = options.seed;
+    let summary = pipeline.run(&list(matches, "only"), &options, |preview| {
+        println!("{}", preview.render(super::mask::look_of_terminal()));
+    })?;
     println!("\n{summary}");
     Ok(())
 }

@@ -33,7 +33,7 @@ use crate::config::{
 use crate::evaluation::{Example, Examples};
 use crate::pipeline::evaluate::evaluate;
 use crate::pipeline::finetune::finetune;
-use crate::pipeline::run::{self, Layout};
+use crate::pipeline::run::{Layout, Pipeline};
 use crate::pipeline::stage::{Frame, StageOptions};
 use crate::pipeline::train::train;
 use crate::shard::ShardSet;
@@ -98,8 +98,9 @@ impl Experiment {
             Some(shards) => shards.clone(),
             None => Layout::new(work).shards,
         };
-        if let Some(pipeline) = config.pipeline().filter(|_| what == Do::All) {
-            run::run(&pipeline, work, &[], &options, |_| {})?;
+        if let Some(config) = config.pipeline().filter(|_| what == Do::All) {
+            let work = work.to_owned();
+            Pipeline { config, work }.run(&[], &options, |_| {})?;
         }
         inputs.push(ShardSet::open(&shards)?.artefact().as_input());
         let cells = cells(config, settings, [work, &shards], &inputs, &options)?;
