@@ -24,8 +24,8 @@ pub struct Layout {
     pub batch_tokens: u32,
     /// Level of zstd, 1 to 19.
     pub zstd_level: i32,
-    /// zstd looks for matches of two ids, where these are of 16 bits: [`TWO_IDS`]. For files
-    /// that are read more often than written.
+    /// zstd looks for matches of two ids, where these are of 16 bits. For files that are read
+    /// more often than written.
     pub short_matches: bool,
 }
 
