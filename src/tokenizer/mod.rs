@@ -55,6 +55,10 @@ pub const LIBRARY_MEMORY_PER_BYTE: u64 = 128;
 /// a fifth of it.
 const FAST_MEMORY_PER_BYTE: u64 = 12;
 
+/// Ids are below this: the largest vocabularies have 2^18, and a number that is none of theirs
+/// must not take gigabytes of spellings.
+const MOST_IDS: usize = 1 << 24;
+
 /// A loaded tokenizer; shared between threads by reference.
 pub struct Tokenizer {
     library: Library,
@@ -122,7 +126,7 @@ impl Tokenizer {
             Some(parsed) => parsed,
             None => Parsed::read(&json).map_err(|error| broken(place, error))?,
         };
-        let spellings = spellings(&parsed);
+        let spellings = spellings(place, &parsed)?;
         let mut barred = vec![false; spellings.len()];
         for (id, token) in added_tokens(&parsed.json) {
             barred[id] |= token["special"] == true && special.unk != Some(id as TokenId);
@@ -411,33 +415,42 @@ fn id_of(value: &Value) -> Option<usize> {
 
 /// The spellings of a `tokenizer.json` by id, those of added tokens included. Of a piece
 /// that a list has twice the later one counts, as in the library.
-fn spellings(tokenizer: &Parsed) -> Vec<String> {
+fn spellings(place: &str, tokenizer: &Parsed) -> Result<Vec<String>> {
     let mut spellings = Vec::with_capacity(tokenizer.pieces.len());
     let mut put = |id: usize, spelling: &str| {
+        if id >= MOST_IDS {
+            return Err(Error::input(
+                place,
+                format!("{spelling:?} with the id {id}"),
+                format!("ids below {MOST_IDS}"),
+                "give its pieces ids from 0 on",
+            ));
+        }
         if id >= spellings.len() {
             spellings.resize(id + 1, String::new());
         }
         spellings[id] = spelling.to_owned();
+        Ok(())
     };
     match &tokenizer.pieces {
         Pieces::Scores(pieces) => {
             let pieces = pieces.iter().map(|(piece, _)| &**piece);
             let last: HashMap<&str, usize> = pieces.clone().zip(0..).collect();
             for (id, piece) in pieces.enumerate() {
-                put(id, if last[piece] == id { piece } else { "" });
+                put(id, if last[piece] == id { piece } else { "" })?;
             }
         }
         Pieces::Ids(pieces) => {
             for (spelling, id) in pieces.iter() {
-                put(id as usize, spelling);
+                put(id as usize, spelling)?;
             }
         }
         Pieces::None => {}
     }
     for (id, token) in added_tokens(&tokenizer.json) {
-        put(id, token["content"].as_str().unwrap_or_default());
+        put(id, token["content"].as_str().unwrap_or_default())?;
     }
-    spellings
+    Ok(spellings)
 }
 
 /// BERT's normaliser and pre-tokenizer look at one character at a time, marks of accents

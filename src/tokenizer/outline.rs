@@ -6,18 +6,19 @@
 //! Cost: 0.3 µs for each piece and merge, a tenth of the library's reading.
 
 use super::parsed::{Merges, Numbered, Parsed, Pieces};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::io::Write;
 
 /// What a `tokenizer.json` says of its pieces, found in order: each with an id of its own,
-/// merges of pieces into pieces, each pair once. Anything else is the library's business.
+/// merges of pieces into pieces, each pair once; or each with a score. Anything else is the
+/// library's business.
 pub(super) struct Outline<'a> {
     tokenizer: &'a Parsed,
-    pieces: &'a Numbered,
-    /// Of byte-pair encoding.
-    merges: Option<&'a Merges>,
+    /// Of pieces with scores: their ids.
+    listed: HashMap<&'a str, u32>,
     /// Every spelling that the library is to know, and its id.
     known: BTreeMap<String, u32>,
 }
@@ -25,39 +26,51 @@ pub(super) struct Outline<'a> {
 impl<'a> Outline<'a> {
     /// Of a `tokenizer.json`; `None` where the library has to read all of it.
     pub(super) fn of(tokenizer: &'a Parsed) -> Option<Self> {
-        let Pieces::Ids(pieces) = &tokenizer.pieces else {
-            return None;
-        };
         let model = tokenizer.model();
-        match (kind(tokenizer)?, &tokenizer.merges) {
-            ("BPE", Some(_)) => {
+        let mut listed = HashMap::new();
+        match (kind(tokenizer)?, &tokenizer.pieces, &tokenizer.merges) {
+            ("BPE", Pieces::Ids(_), Some(_)) => {
                 let affixes = ["continuing_subword_prefix", "end_of_word_suffix"];
                 let plain = |name: &&str| model[name].as_str().unwrap_or_default().is_empty();
                 if !affixes.iter().all(plain) {
                     return None;
                 }
             }
-            ("WordPiece", None) => {}
+            ("WordPiece", Pieces::Ids(_), None) => {}
+            ("Unigram", Pieces::Scores(pieces), None) => {
+                let unknown = model["unk_id"].as_u64()?;
+                if unknown >= pieces.len() as u64 {
+                    return None;
+                }
+                listed.extend(pieces.iter().map(|(piece, _)| &**piece).zip(0..));
+            }
             _ => return None,
         }
         let mut outline = Self {
             tokenizer,
-            pieces,
-            merges: tokenizer.merges.as_ref(),
+            listed,
             known: BTreeMap::new(),
         };
         outline.add_added_tokens()?;
         Some(outline)
     }
 
+    /// The id of a piece.
+    fn id(&self, spelling: &str) -> Option<u32> {
+        match &self.tokenizer.pieces {
+            Pieces::Ids(pieces) => pieces.id(spelling),
+            Pieces::Scores(_) | Pieces::None => self.listed.get(spelling).copied(),
+        }
+    }
+
     /// Added tokens have the ids that the library gives them: that of their piece, or the
     /// next behind all pieces.
     fn add_added_tokens(&mut self) -> Option<()> {
-        let mut next = self.pieces.len() as u32;
+        let mut next = self.tokenizer.pieces.len() as u32;
         let tokens = &self.tokenizer.json["added_tokens"];
         for token in tokens.as_array().into_iter().flatten() {
             let spelling = token["content"].as_str().filter(|text| !text.is_empty())?;
-            let id = self.pieces.id(spelling).unwrap_or_else(|| {
+            let id = self.id(spelling).unwrap_or_else(|| {
                 next += 1;
                 next - 1
             });
@@ -70,7 +83,7 @@ impl<'a> Outline<'a> {
 
     /// Lets the library know `spelling` too. Whether there is such a piece or added token.
     pub(super) fn add(&mut self, spelling: &str) -> bool {
-        match self.pieces.id(spelling) {
+        match self.id(spelling) {
             Some(id) => {
                 self.known.insert(spelling.to_owned(), id);
                 true
@@ -79,15 +92,19 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// The library's tokenizer, with a model of the pieces that it is to know.
+    /// The library's tokenizer, with a model of the pieces that it is to know. One of scores
+    /// has ids by place alone: in its place is one that looks whole words up.
     pub(super) fn library(&self) -> Option<tokenizers::Tokenizer> {
         let known = self.known.iter();
         let known: Map<String, Value> = known.map(|(s, &id)| (s.clone(), id.into())).collect();
         let mut all = self.tokenizer.json.clone();
         let model = &mut all["model"];
-        model["type"] = kind(self.tokenizer)?.into();
+        match self.tokenizer.pieces {
+            Pieces::Scores(_) => *model = json!({"type": "WordLevel", "unk_token": ""}),
+            _ => model["type"] = kind(self.tokenizer)?.into(),
+        }
         model["vocab"] = known.into();
-        if self.merges.is_some() {
+        if self.tokenizer.merges.is_some() {
             model["merges"] = Vec::<Value>::new().into();
         }
         serde_json::from_value(all).ok()
@@ -96,46 +113,77 @@ impl<'a> Outline<'a> {
     /// What the library would write, had it read all: `outline` is what it writes of its
     /// part.
     pub(super) fn written(&self, outline: &str) -> Option<String> {
-        let mut pieces: Vec<(u32, &str)> = self.pieces.iter().map(|(s, id)| (id, s)).collect();
-        pieces.sort_unstable();
-        if pieces.windows(2).any(|pair| pair[0].0 == pair[1].0)
-            || pieces.last().is_some_and(|&(id, _)| id == u32::MAX)
-        {
-            return None;
-        }
-        if let Some(merges) = self.merges {
-            check(merges, self.pieces)?;
-        }
         // Quotes inside of strings are escaped, so these are the model's own keys.
         let model = outline.rfind("\"model\":{\"type\":\"")?;
-        let head = model + outline[model..].find("\"vocab\":{")?;
-        let mut out = Vec::with_capacity(64 * self.pieces.len());
-        out.extend_from_slice(&outline.as_bytes()[..head]);
-        out.extend_from_slice(b"\"vocab\":{");
-        for (index, (id, spelling)) in pieces.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
+        let mut out = Vec::with_capacity(64 * self.tokenizer.pieces.len());
+        match &self.tokenizer.pieces {
+            Pieces::Ids(pieces) => {
+                let head = model + outline[model..].find("\"vocab\":{")?;
+                out.extend_from_slice(&outline.as_bytes()[..head]);
+                self.write_ids(pieces, &mut out)?;
             }
-            serde_json::to_writer(&mut out, spelling).ok()?;
-            out.push(b':');
-            serde_json::to_writer(&mut out, id).ok()?;
-        }
-        out.push(b'}');
-        if let Some(merges) = self.merges {
-            out.extend_from_slice(b",\"merges\":");
-            let sides: Vec<(&str, &str)> = merges.sides().collect();
-            serde_json::to_writer(&mut out, &sides).ok()?;
+            Pieces::Scores(pieces) => {
+                out.extend_from_slice(&outline.as_bytes()[..model]);
+                self.write_scores(pieces, &mut out)?;
+            }
+            Pieces::None => return None,
         }
         out.extend_from_slice(b"}}");
         String::from_utf8(out).ok()
     }
+
+    /// Appends pieces by id, and merges.
+    fn write_ids(&self, pieces: &Numbered, out: &mut Vec<u8>) -> Option<()> {
+        let mut by_id: Vec<(u32, &str)> = pieces.iter().map(|(s, id)| (id, s)).collect();
+        by_id.sort_unstable();
+        if by_id.windows(2).any(|pair| pair[0].0 == pair[1].0)
+            || by_id.last().is_some_and(|&(id, _)| id == u32::MAX)
+        {
+            return None;
+        }
+        out.extend_from_slice(b"\"vocab\":{");
+        for (index, (id, spelling)) in by_id.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            serde_json::to_writer(&mut *out, spelling).ok()?;
+            out.push(b':');
+            serde_json::to_writer(&mut *out, id).ok()?;
+        }
+        out.push(b'}');
+        if let Some(merges) = &self.tokenizer.merges {
+            check(merges, pieces)?;
+            out.extend_from_slice(b",\"merges\":");
+            let sides: Vec<(&str, &str)> = merges.sides().collect();
+            serde_json::to_writer(&mut *out, &sides).ok()?;
+        }
+        Some(())
+    }
+
+    /// Appends a model of pieces with scores.
+    fn write_scores(&self, pieces: &[(String, f64)], out: &mut Vec<u8>) -> Option<()> {
+        let model = self.tokenizer.model();
+        let fallback = match &model["byte_fallback"] {
+            Value::Null => false,
+            given => given.as_bool()?,
+        };
+        let unknown = &model["unk_id"];
+        write!(
+            out,
+            "\"model\":{{\"type\":\"Unigram\",\"unk_id\":{unknown},\"vocab\":"
+        )
+        .ok()?;
+        serde_json::to_writer(&mut *out, pieces).ok()?;
+        write!(out, ",\"byte_fallback\":{fallback}").ok()
+    }
 }
 
-/// The model's type; older files of byte-pair encoding do not name it.
+/// The model's type; older files do not name it.
 fn kind(tokenizer: &Parsed) -> Option<&str> {
-    match &tokenizer.model()["type"] {
-        Value::Null if tokenizer.merges.is_some() => Some("BPE"),
-        kind => kind.as_str(),
+    match (&tokenizer.model()["type"], &tokenizer.pieces) {
+        (Value::Null, _) if tokenizer.merges.is_some() => Some("BPE"),
+        (Value::Null, Pieces::Scores(_)) => Some("Unigram"),
+        (kind, _) => kind.as_str(),
     }
 }
 

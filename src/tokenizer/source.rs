@@ -45,10 +45,10 @@ pub(super) fn read(path: &Path, lowercase: Option<bool>) -> Result<Source> {
     let shown = path.display().to_string();
     let tokenizer = if is_json {
         let text = read_text(&file)?;
-        // Pieces with scores are the library's to read, which takes longest.
-        let known = ["\"merges\"", "\"WordPiece\""];
-        let scored = !known.iter().any(|name| text.contains(name));
-        let library = || scored.then(|| library(&shown, &text));
+        // What other models there are is the library's to read, which takes longest.
+        let known = ["\"merges\"", "\"WordPiece\"", "\"unk_id\""];
+        let other = !known.iter().any(|name| text.contains(name));
+        let library = || other.then(|| library(&shown, &text));
         let (library, parsed): (_, Parsed) =
             parallel::both(2, || Ok(library()), || json_of(&file, &text))?;
         if parsed.model().is_object() {

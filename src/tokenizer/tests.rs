@@ -393,6 +393,15 @@ fn files_that_are_no_tokenizer_are_refused_with_a_way_out() {
     )]);
     let message = Tokenizer::load(&config_of).err().unwrap().to_string();
     assert!(message.contains("line 1 column"), "{message}");
+    let (_folder, config_of) = written(&[(
+        "tokenizer.json",
+        r#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 4294967294}, "merges": []}}"#,
+    )]);
+    let message = Tokenizer::load(&config_of).err().unwrap().to_string();
+    assert!(
+        message.contains("\"b\" with the id 4294967294"),
+        "{message}"
+    );
     let message = Tokenizer::load(&config("none")).err().unwrap().to_string();
     assert!(message.contains("no such file"), "{message}");
     let error = Tokenizer::load(&TokenizeConfig {
