@@ -18,6 +18,42 @@ pub(super) const WINDOW: usize = 16;
 /// Two words of a text, low byte first.
 pub(super) type Window = [u64; 2];
 
+/// Words that are cut before they are looked up: their places in the table are fetched
+/// while others are on their way ([`Known::touch`]).
+pub(super) const BATCH: usize = 64;
+
+/// A word that was cut.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Found {
+    /// Its key, or one that no word has where it is too long for one.
+    pub(super) key: Key,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Found {
+    /// The word from `start` to `end`, of which `window` is the beginning.
+    #[inline(always)]
+    pub(super) fn new(window: Window, start: usize, end: usize) -> Self {
+        let length = end - start;
+        let key = if length <= SHORT {
+            key(window, length)
+        } else {
+            LONG_KEY
+        };
+        Self { key, start, end }
+    }
+
+    /// Its key, if it has one.
+    #[inline]
+    pub(super) fn short(self) -> Option<Key> {
+        (self.key != LONG_KEY).then_some(self.key)
+    }
+}
+
+/// That of words that are too long for one; no other is like it.
+const LONG_KEY: Key = [0; 2];
+
 /// Longest word with a [`Key`], in bytes.
 pub(super) const SHORT: usize = 15;
 

@@ -14,7 +14,7 @@ mod ranges;
 mod scan;
 mod settings;
 
-use super::known::{self, Key, Known, SHORT, WINDOW, Window};
+use super::known::{self, BATCH, Found, Key, Known, WINDOW, Window};
 use super::sink::Sink;
 use super::stretches::Stretches;
 use crate::tokenizer::parsed::Parsed;
@@ -35,23 +35,8 @@ pub(in crate::tokenizer) struct ByteLevel {
     model: Model,
 }
 
-/// Words that are cut before they are looked up: their places in the table are fetched
-/// while others are on their way.
-const BATCH: usize = 64;
-
 /// Bytes of a block, and of a word that starts in it.
 const REACH: usize = BLOCK + WINDOW;
-
-/// The key of a word that is too long for one; no other is like it.
-const LONG: Key = [0; 2];
-
-/// A word that was cut.
-#[derive(Clone, Copy, Default)]
-struct Found {
-    key: Key,
-    start: usize,
-    end: usize,
-}
 
 /// 8 MiB of short words and 1.5 MiB of others: text has many, and merging is slow.
 type Words = Known<17, 13>;
@@ -124,14 +109,7 @@ impl ByteLevel {
         while at < bytes.len() {
             let mut count = 0;
             let mut push = |start: usize, end: usize, window: Window| {
-                let length = end - start;
-                let short = length <= SHORT;
-                let key = if short {
-                    known::key(window, length)
-                } else {
-                    LONG
-                };
-                found[count] = Found { key, start, end };
+                found[count] = Found::new(window, start, end);
                 count += 1;
                 count < BATCH
             };
@@ -165,7 +143,7 @@ impl ByteLevel {
                 if let Some(short) = cache.known.short(found.key) {
                     sink.short(short.ids, short.count as usize);
                 } else {
-                    self.unknown(&bytes[found.start..found.end], found.key, cache, sink)?;
+                    self.unknown(&bytes[found.start..found.end], found.short(), cache, sink)?;
                 }
             }
         }
@@ -177,11 +155,10 @@ impl ByteLevel {
     fn unknown(
         &self,
         word: &[u8],
-        key: Key,
+        key: Option<Key>,
         cache: &mut Cache,
         sink: &mut Sink<'_>,
     ) -> Result<(), Unencodable> {
-        let key = (key != LONG).then_some(key);
         if let Some(ids) = cache.known.other(word, key) {
             sink.word(ids);
             return Ok(());

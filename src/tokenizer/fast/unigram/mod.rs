@@ -9,7 +9,7 @@
 mod model;
 mod settings;
 
-use super::known::{self, Key, Known, SHORT};
+use super::known::{self, BATCH, Found, Key, Known, SHORT};
 use super::sink::Sink;
 use super::stretches::Stretches;
 use crate::tokenizer::parsed::Parsed;
@@ -65,33 +65,36 @@ impl Unigram {
     /// A stretch without added tokens.
     fn text(&self, text: &str, cache: &mut Cache, sink: &mut Sink<'_>) -> Result<(), Unencodable> {
         let bytes = text.as_bytes();
+        let mut found = [Found::default(); BATCH];
         let mut at = 0;
         while at < bytes.len() {
-            if let Some(space) = space(text, at) {
-                at += space;
-                continue;
-            }
-            let window = known::window(bytes, at);
-            let length = match printed(window) {
-                length
-                    if length <= SHORT && bytes.get(at + length).is_none_or(|&b| is_space(b)) =>
-                {
-                    length
+            let mut count = 0;
+            while count < BATCH && at < bytes.len() {
+                if let Some(space) = space(text, at) {
+                    at += space;
+                    continue;
                 }
-                _ => text[at..]
-                    .find(char::is_whitespace)
-                    .unwrap_or(bytes.len() - at),
-            };
-            let word = &text[at..at + length];
-            at += length;
-            if length > SHORT {
-                self.unknown(word, None, cache, sink)?;
-                continue;
+                let window = known::window(bytes, at);
+                let end = match at + printed(window) {
+                    end if end - at <= SHORT && bytes.get(end).is_none_or(|&b| is_space(b)) => end,
+                    _ => text[at..]
+                        .find(char::is_whitespace)
+                        .map_or(bytes.len(), |length| at + length),
+                };
+                found[count] = Found::new(window, at, end);
+                count += 1;
+                at = end;
             }
-            let key = known::key(window, length);
-            match cache.known.short(key) {
-                Some(short) => sink.short(short.ids, short.count as usize),
-                None => self.unknown(word, Some(key), cache, sink)?,
+            let found = &found[..count];
+            cache.known.touch(found.iter().map(|found| found.key));
+            for found in found {
+                match cache.known.short(found.key) {
+                    Some(short) => sink.short(short.ids, short.count as usize),
+                    None => {
+                        let word = &text[found.start..found.end];
+                        self.unknown(word, found.short(), cache, sink)?;
+                    }
+                }
             }
         }
         Ok(())

@@ -11,6 +11,11 @@ const UNKNOWN_PENALTY: f64 = 10.0;
 pub(super) struct Model {
     /// Children of nodes by byte. The root is 0.
     children: Pairs,
+    /// By byte, the child of the root.
+    first: Box<[u32; 1 << 8]>,
+    /// By two bytes, what they lead to from the root: most walks end soon, and do not wait
+    /// for the first of them.
+    second: Vec<u32>,
     /// By node, the id of the piece that ends there, or [`NONE`].
     ids: Vec<u32>,
     /// By id.
@@ -19,7 +24,9 @@ pub(super) struct Model {
     unknown_score: f64,
     /// What stands for each byte, where unknown text falls back to bytes.
     bytes: Option<Box<[u32; 256]>>,
-    /// Ids that must not come from text, and their spellings.
+    /// By id, whether it must not come from text.
+    is_barred: Vec<bool>,
+    /// Those that must not, and their spellings.
     barred: Vec<(u32, String)>,
 }
 
@@ -62,13 +69,19 @@ impl Model {
         }
         let mut model = Self {
             children: Pairs::new(nodes),
+            first: Box::new([NONE; _]),
+            second: vec![NONE; 1 << 16],
             ids: vec![NONE],
             scores: pieces.iter().map(|&(_, score)| score).collect(),
             unknown,
             unknown_score: 0.0,
             bytes: None,
+            is_barred: vec![false; pieces.len()],
             barred,
         };
+        for &(id, _) in &model.barred {
+            model.is_barred[id as usize] = true;
+        }
         let mut least = f64::INFINITY;
         for (id, &(piece, score)) in pieces.iter().enumerate() {
             let mut node = 0;
@@ -84,6 +97,15 @@ impl Model {
             model.ids[node as usize] = id as u32;
             if score < least {
                 least = score;
+            }
+        }
+        for (byte, first) in (0..).zip(&mut model.first[..]) {
+            *first = model.children.get(0, byte);
+            if *first != NONE {
+                let second = &mut model.second[(byte as usize) << 8..][..1 << 8];
+                for (byte, second) in (0..).zip(second) {
+                    *second = model.children.get(*first, byte);
+                }
             }
         }
         model.unknown_score = least - UNKNOWN_PENALTY;
@@ -122,15 +144,14 @@ impl Model {
             end = start;
         }
         ids.reverse();
-        for &id in &*ids {
-            if let Some((id, spelling)) = self.barred.iter().find(|(barred, _)| *barred == id) {
-                return Err(Unencodable::SpecialToken {
-                    id: *id,
-                    spelling: spelling.clone(),
-                });
+        match ids.iter().find(|&&id| self.is_barred[id as usize]) {
+            None => Ok(ids),
+            Some(&id) => {
+                let spelling = self.barred.iter().find(|(barred, _)| *barred == id);
+                let spelling = spelling.map_or(String::new(), |(_, spelling)| spelling.clone());
+                Err(Unencodable::SpecialToken { id, spelling })
             }
         }
-        Ok(ids)
     }
 
     /// Finds the best way to every place of a word (Viterbi).
@@ -153,8 +174,13 @@ impl Model {
             };
             let mut alone = false;
             let mut node = 0;
-            for (index, &byte) in word.as_bytes()[start..].iter().enumerate() {
-                node = self.children.get(node, byte.into());
+            let rest = &word.as_bytes()[start..];
+            for (index, &byte) in rest.iter().enumerate() {
+                node = match index {
+                    0 => self.first[usize::from(byte)],
+                    1 => self.second[usize::from(rest[0]) << 8 | usize::from(byte)],
+                    _ => self.children.get(node, byte.into()),
+                };
                 if node == NONE {
                     break;
                 }
