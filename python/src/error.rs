@@ -16,7 +16,11 @@ use std::path::Path;
 pub fn exception(error: Error) -> PyErr {
     Python::attach(|py| match &error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(error.to_string()),
-        Error::Io { path, source, .. } => of_system(py, &error, path, source),
+        Error::Io {
+            action,
+            path,
+            source,
+        } => of_system(py, &error, action, path, source),
         Error::Usage(finding) => of_finding(py, "UsageError", &error, finding),
         Error::Input(finding) => of_finding(py, "InputError", &error, finding),
         Error::Missing(finding) => of_finding(py, "MissingError", &error, finding),
@@ -66,23 +70,27 @@ fn of_finding(py: Python<'_>, class: &str, error: &Error, finding: &Finding) -> 
     made
 }
 
-fn of_system(py: Python<'_>, error: &Error, path: &Path, source: &io::Error) -> PyErr {
-    let text = error.to_string();
-    let made = match source.kind() {
-        io::ErrorKind::NotFound => PyFileNotFoundError::new_err(text),
-        io::ErrorKind::PermissionDenied => PyPermissionError::new_err(text),
-        io::ErrorKind::AlreadyExists => PyFileExistsError::new_err(text),
-        io::ErrorKind::IsADirectory => PyIsADirectoryError::new_err(text),
-        io::ErrorKind::NotADirectory => PyNotADirectoryError::new_err(text),
-        _ => PyOSError::new_err(text),
+/// As Python shows its own: number, words and file, which it puts together itself.
+fn of_system(
+    py: Python<'_>,
+    error: &Error,
+    action: &str,
+    path: &Path,
+    source: &io::Error,
+) -> PyErr {
+    let class = match source.kind() {
+        io::ErrorKind::NotFound => py.get_type::<PyFileNotFoundError>(),
+        io::ErrorKind::PermissionDenied => py.get_type::<PyPermissionError>(),
+        io::ErrorKind::AlreadyExists => py.get_type::<PyFileExistsError>(),
+        io::ErrorKind::IsADirectory => py.get_type::<PyIsADirectoryError>(),
+        io::ErrorKind::NotADirectory => py.get_type::<PyNotADirectoryError>(),
+        _ => py.get_type::<PyOSError>(),
     };
-    let value = made.value(py);
-    let number = source.raw_os_error();
-    match value
-        .setattr("errno", number)
-        .and_then(|()| value.setattr("filename", path))
-    {
-        Ok(()) => made,
-        Err(error) => error,
-    }
+    let Some(number) = source.raw_os_error() else {
+        return PyErr::from_type(class, error.to_string());
+    };
+    let words = source.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    let told = format!("cannot {action}: {words}");
+    PyErr::from_type(class, (number, told, path.display().to_string()))
 }

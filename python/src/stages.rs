@@ -246,6 +246,8 @@ impl Call {
             text.retain(|key| !NOT_OF_TEXT.contains(&key.as_str()));
         }
         let mut all = names::<OptionKeys>()?;
+        // Those that a pipeline says itself.
+        all.retain(|key| !own.contains(key));
         if !matches!(name, "tokenize" | "count" | "shard" | "experiment") {
             all.retain(|key| key != "part" && key != "of");
         }

@@ -234,6 +234,13 @@ def test_a_pipeline_makes_what_the_command_makes(tmp_path, monkeypatch):
     with pytest.raises(package.UsageError) as wrong:
         package.run(toml, work="other", trian={})
     assert "did you mean train?" in str(wrong.value)
+    known = wrong.value.expected.removeprefix("one of ").split(", ")
+    assert len(known) == len(set(known))
+    with pytest.raises(FileNotFoundError) as missing:
+        package.run("none.toml")
+    words = "cannot read: No such file or directory"
+    assert str(missing.value) == f"[Errno 2] {words}: 'none.toml'"
+    assert (missing.value.errno, missing.value.strerror) == (2, words)
     known = keys.RunKeys.__annotations__.keys() - keys.Options.__annotations__.keys()
     schema = json.loads((ROOT / "schemas/pipeline.schema.json").read_text())
     assert known == schema["properties"].keys() - {"work", "seed", "memory", "threads"}

@@ -42,7 +42,6 @@ pub(super) const END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 
 /// Makes messages of record batches; keeps its compressor and its buffer.
 pub(super) struct Encoder {
-    schema: Arc<Schema>,
     compressor: Compressor<'static>,
     /// The message's body.
     body: Vec<u8>,
@@ -107,23 +106,22 @@ impl Message {
 }
 
 impl Encoder {
-    /// Of batches with `schema`, every buffer compressed by zstd at `level`; `place`
-    /// names the file in messages to the user.
-    pub(super) fn new(schema: Arc<Schema>, level: i32, place: &str) -> Result<Self> {
+    /// Every buffer is compressed by zstd at `level`; `place` names the file in messages to
+    /// the user.
+    pub(super) fn new(level: i32, place: &str) -> Result<Self> {
         Ok(Self {
-            schema,
             compressor: Compressor::new(level).map_err(|error| packed(place, error))?,
             body: Vec::new(),
             place: place.to_owned(),
         })
     }
 
-    /// One record batch of so many `rows`, as a message. `columns` are those of the schema.
+    /// One record batch of so many `rows`, as a message. `columns` are those of the file's
+    /// schema, in order.
     ///
     /// Written here and not by arrow-ipc, which lets nobody but itself say how zstd is to
     /// look for matches and copies a body twice.
     pub(super) fn encode(&mut self, rows: usize, columns: &[Column<'_>]) -> Result<Message> {
-        debug_assert_eq!(columns.len(), self.schema.fields().len());
         self.body.clear();
         let mut nodes = Vec::with_capacity(2 * columns.len());
         let mut buffers = Vec::with_capacity(4 * columns.len());
@@ -339,8 +337,8 @@ mod tests {
             list("ids", DataType::UInt16),
             list("bits", DataType::Boolean),
         ]));
-        let mut file = MessageFile::new(Vec::new(), schema.clone(), "here").unwrap();
-        let mut encoder = Encoder::new(schema, level, "here").unwrap();
+        let mut file = MessageFile::new(Vec::new(), schema, "here").unwrap();
+        let mut encoder = Encoder::new(level, "here").unwrap();
         for rows in rows.chunks(rows.len().div_ceil(3).max(1)) {
             let numbers: Vec<u32> = rows.iter().map(|(number, ..)| *number).collect();
             let ids: Vec<u16> = rows.iter().flat_map(|(_, ids, _)| ids).copied().collect();
@@ -406,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_does_not_become_smaller_stands_as_it_is() {
-        let mut encoder = Encoder::new(Arc::new(Schema::empty()), 1, "here").unwrap();
+        let mut encoder = Encoder::new(1, "here").unwrap();
         let noise: Vec<u32> = (1..9u32).map(|n| n.wrapping_mul(0x9E37_79B9)).collect();
         let buffer = encoder.buffer(&Values::of(&noise)).unwrap();
         assert_eq!(buffer.length(), 8 + 4 * noise.len() as i64);

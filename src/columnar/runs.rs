@@ -71,8 +71,8 @@ impl<W: Write> RunWriter<W> {
         let place = place.into();
         let schema = Arc::new(schema::run(length));
         Ok(Self {
-            file: MessageFile::new(out, schema.clone(), &place)?,
-            encoder: Encoder::new(schema, ZSTD_LEVEL, &place)?,
+            file: MessageFile::new(out, schema, &place)?,
+            encoder: Encoder::new(ZSTD_LEVEL, &place)?,
             place,
             words: vec![Vec::with_capacity(BATCH); length],
             counts: Vec::with_capacity(BATCH),

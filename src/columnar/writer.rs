@@ -60,9 +60,8 @@ impl BatchBuilder {
     /// Builds batches of this `layout`; `place` names their file in messages.
     pub fn new(layout: Layout, place: impl Into<String>) -> Result<Self> {
         let place = place.into();
-        let schema = Arc::new(schema::documents(layout.wide, layout.spans));
         Ok(Self {
-            encoder: Encoder::new(schema, layout.zstd_level, &place)?,
+            encoder: Encoder::new(layout.zstd_level, &place)?,
             layout,
             place,
             ids: Vec::new(),
